@@ -1,0 +1,83 @@
+/**
+ * Brings the database up to date. Processes that start together take turns by an advisory lock; the second finds
+ * nothing to do. Each release's migrations work with the previous release, so instances may be replaced one by one.
+ */
+import { fileURLToPath } from "node:url";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
+import pg from "pg";
+
+/** Oldest supported server version, as in `server_version_num`. */
+export const oldestVersion = 150_000;
+
+const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
+/** "trib" in ASCII: the advisory lock of migrations. */
+const migrationLock = 0x74726962;
+
+/** A database that this service cannot use. The message says why and what to do. */
+export class UnusableDatabase extends Error {}
+
+export async function migrate(url: string, connectTimeoutMs = 10_000): Promise<{ warnings: string[] }> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs });
+  client.on("error", () => {}); // reported by the query that fails with it
+  try {
+    await client.connect();
+  } catch (error) {
+    await client.end().catch(() => {});
+    throw new UnusableDatabase(
+      `DATABASE_URL: cannot connect to ${describe(url)} (${(error as Error).message}). Check that Postgres runs there and that user, password and database name are right.`,
+      { cause: error },
+    );
+  }
+  try {
+    const warnings = await inspect(client, url);
+    await client.query("select pg_advisory_lock($1)", [migrationLock]);
+    await applyMigrations(drizzle(client), { migrationsFolder });
+    return { warnings };
+  } finally {
+    await client.end();
+  }
+}
+
+async function inspect(client: pg.Client, url: string): Promise<string[]> {
+  const { rows } = await client.query(
+    `select current_setting('server_version_num')::int as version, current_setting('server_version') as version_text,
+            pg_is_in_recovery() or current_setting('transaction_read_only')::bool as read_only,
+            current_setting('server_encoding') as encoding,
+            current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit`,
+  );
+  const found = rows[0];
+  if (found.version < oldestVersion) {
+    throw new UnusableDatabase(
+      `DATABASE_URL: ${describe(url)} is Postgres ${found.version_text}; Tributary needs 15 or newer.`,
+    );
+  }
+  if (found.read_only) {
+    throw new UnusableDatabase(
+      `DATABASE_URL: ${describe(url)} is read-only (a standby, or default_transaction_read_only is on). Give the address of the primary.`,
+    );
+  }
+  if (found.encoding !== "UTF8") {
+    throw new UnusableDatabase(
+      `DATABASE_URL: ${describe(url)} has the encoding ${found.encoding}; create the database with UTF8.`,
+    );
+  }
+  const warnings: string[] = [];
+  if (found.fsync === "off") {
+    warnings.push("Postgres runs with fsync=off: what is acknowledged DURABLE may be lost in a crash of the machine.");
+  }
+  if (found.synchronous_commit === "off") {
+    warnings.push("Postgres runs with synchronous_commit=off: what is acknowledged DURABLE may be lost in a crash.");
+  }
+  return warnings;
+}
+
+/** The address without its password. */
+export function describe(url: string): string {
+  try {
+    const parsed = new URL(url);
+    return `${parsed.hostname || "localhost"}:${parsed.port || "5432"}${parsed.pathname}`;
+  } catch {
+    return "the given address";
+  }
+}

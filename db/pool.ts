@@ -1,0 +1,55 @@
+/**
+ * Connections to Postgres. The pool serves reads and the registry; the appender's commit connections are clients of
+ * their own (`createCommitClient`), so that a flood of reads cannot delay a commit.
+ *
+ * Every connection has time limits, so that a silent network shows itself: `connectTimeoutMs` to connect,
+ * `statementTimeoutMs` in the server and 2 s more in the driver, which then drops the connection.
+ */
+import pg from "pg";
+
+export interface DatabaseOptions {
+  readonly url: string;
+  /** Connections of the pool. */
+  readonly poolSize: number;
+  /** Longest time to connect, ms. */
+  readonly connectTimeoutMs: number;
+  /** Longest time of one statement, ms. */
+  readonly statementTimeoutMs: number;
+  /** Told of errors of idle connections; the pool replaces them by itself. */
+  readonly onError: (error: Error) => void;
+}
+
+export type Pool = pg.Pool;
+export type Client = pg.Client;
+/** What a statement needs: a pool, or a client in a transaction. */
+export type Queryable = Pick<pg.Pool, "query">;
+
+const base = (options: DatabaseOptions): pg.ClientConfig => ({
+  connectionString: options.url,
+  application_name: "tributary",
+  connectionTimeoutMillis: options.connectTimeoutMs,
+  keepAlive: true,
+});
+
+export function createPool(options: DatabaseOptions): Pool {
+  const pool = new pg.Pool({
+    ...base(options),
+    max: options.poolSize,
+    statement_timeout: options.statementTimeoutMs,
+    query_timeout: options.statementTimeoutMs + 2000,
+  });
+  pool.on("error", options.onError);
+  return pool;
+}
+
+/** A connection for `append`. `lock_timeout` bounds the wait for a locked stream: it delays its shard, not for ever. */
+export function createCommitClient(options: DatabaseOptions, lockTimeoutMs: number): Client {
+  const client = new pg.Client({
+    ...base(options),
+    statement_timeout: options.statementTimeoutMs,
+    query_timeout: options.statementTimeoutMs + 2000,
+    lock_timeout: lockTimeoutMs,
+  });
+  client.on("error", options.onError);
+  return client;
+}

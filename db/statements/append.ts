@@ -1,0 +1,69 @@
+/** Calls the function `append` (db/migrations/0001_append.sql) for one group; see there for the meaning of each array. */
+import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
+import type { Client } from "../pool.ts";
+
+export interface AppendGroup {
+  readonly streams: readonly string[];
+  readonly keyStream: readonly number[];
+  readonly keyWorkflow: readonly string[];
+  readonly keyTask: readonly string[];
+  readonly keyProducer: readonly string[];
+  readonly entryKey: readonly number[];
+  readonly entrySequence: readonly number[];
+  readonly entryType: readonly number[];
+  readonly entryTimestamp: readonly number[];
+  readonly entryStart: readonly number[];
+  readonly entrySize: readonly number[];
+  readonly entryIsText: readonly boolean[];
+  readonly entryChain: readonly number[];
+  readonly ops: readonly object[];
+  readonly payload: Buffer;
+}
+
+/** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped. */
+export type Decision = 1 | 2 | 3 | 4 | 5 | 6;
+
+export interface AppendAnswer {
+  /** undefined: all stored. */
+  readonly decisions: readonly Decision[] | undefined;
+  readonly firstOffsets: readonly number[];
+  readonly lastOffsets: readonly number[];
+  readonly opResults: readonly { result: string; offset?: number; status?: number }[];
+  readonly recordedMs: number;
+}
+
+const text = `select * from append(
+  $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::smallint[], $9::bigint[],
+  $10::int[], $11::int[], $12::boolean[], $13::int[], $14::jsonb, $15::bytea)`;
+
+export async function append(client: Client, group: AppendGroup): Promise<AppendAnswer> {
+  const { rows } = await client.query({
+    name: "append",
+    text,
+    values: [
+      toUuidArrayLiteral(group.streams),
+      toArrayLiteral(group.keyStream),
+      toUuidArrayLiteral(group.keyWorkflow),
+      toTextArrayLiteral(group.keyTask),
+      toTextArrayLiteral(group.keyProducer),
+      toArrayLiteral(group.entryKey),
+      toArrayLiteral(group.entrySequence),
+      toArrayLiteral(group.entryType),
+      toArrayLiteral(group.entryTimestamp),
+      toArrayLiteral(group.entryStart),
+      toArrayLiteral(group.entrySize),
+      toArrayLiteral(group.entryIsText),
+      toArrayLiteral(group.entryChain),
+      JSON.stringify(group.ops),
+      group.payload,
+    ],
+  });
+  const row = rows[0];
+  return {
+    decisions: row.decisions ?? undefined,
+    firstOffsets: (row.first_offsets ?? []).map(Number),
+    lastOffsets: (row.last_offsets ?? []).map(Number),
+    opResults: row.op_results,
+    recordedMs: Number(row.recorded_ms),
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * The settings: read from the environment once, checked, and nothing else reads it. A bad value stops the start with its
+ * name, what is allowed, and what was found (of secrets only the length).
+ */
+import { isIP } from "node:net";
+import * as z from "zod";
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+
+/** Each setting with what is allowed, for the message of a bad value and for `tributary serve --help`. */
+export const settings = {
+  PORT: { schema: port.default(8080), allowed: "0–65535; 0: any free one", about: "Port to listen on." },
+  HOST: {
+    schema: z.string().min(1).default("127.0.0.1"),
+    allowed: "an address of this machine",
+    about: "Address to listen on.",
+  },
+  DATABASE_URL: {
+    schema: z
+      .string()
+      .regex(/^postgres(ql)?:\/\//)
+      .optional(),
+    allowed: "postgres://user:password@host:port/database",
+    about: "Postgres 15 or newer. Absent: an embedded Postgres in DATA_DIR.",
+    secret: true,
+  },
+  DATA_DIR: {
+    schema: z.string().min(1).default(".data"),
+    allowed: "a folder that can be written",
+    about: "Folder of the embedded Postgres.",
+  },
+  TRIBUTARY_ADMIN_KEY: {
+    schema: z.string().min(1).optional(),
+    allowed: "a long random text",
+    about: "Key for administration. Absent: development mode, on loopback addresses only.",
+    secret: true,
+  },
+  TRIBUTARY_DEV_KEY: {
+    schema: z.string().min(1).optional(),
+    allowed: "any text",
+    about: "Development mode: the key of the tenant `dev`. Absent: a random one, printed at the start.",
+    secret: true,
+  },
+  CORS_ORIGINS: {
+    schema: list.default([]),
+    allowed: "origins separated by commas, like https://app.example.com; * for any",
+    about: "Web pages that may call this server. Absent: none (in development mode those on this machine).",
+  },
+  LOG_LEVEL: {
+    schema: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
+    allowed: "trace, debug, info, warn, error, fatal, silent",
+    about: "Least important messages to log (JSON lines on stderr).",
+  },
+  COMMIT_CONNECTIONS: {
+    schema: z.coerce.number().int().min(1).max(64).default(4),
+    allowed: "1–64",
+    about: "Connections that commit groups of events; streams are spread over them.",
+  },
+  POOL_SIZE: {
+    schema: z.coerce.number().int().min(2).max(500).default(10),
+    allowed: "2–500",
+    about: "Connections for reading.",
+  },
+  DRAIN_TIMEOUT_MS: {
+    schema: z.coerce.number().int().min(0).max(600_000).default(30_000),
+    allowed: "0–600000",
+    about: "Longest time a stop may take, ms.",
+  },
+} as const satisfies Record<string, { schema: z.ZodType; allowed: string; about: string; secret?: true }>;
+
+type Settings = { readonly [K in keyof typeof settings]: z.output<(typeof settings)[K]["schema"]> };
+
+export interface Config extends Settings {
+  /** No admin key: on this machine only, with a tenant and a key ready. */
+  readonly developmentMode: boolean;
+}
+
+/** A setting that cannot be used. The message names it, what is allowed, and what was found. */
+export class BadSetting extends Error {}
+
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const values: Record<string, unknown> = {};
+  for (const [name, { schema, allowed, ...rest }] of Object.entries(settings)) {
+    // An empty variable is how compose files and shells leave one out.
+    const text = env[name] === "" ? undefined : env[name];
+    const parsed = schema.safeParse(text);
+    if (!parsed.success) {
+      const found = "secret" in rest ? `${text?.length ?? 0} characters` : JSON.stringify(text);
+      throw new BadSetting(`${name}: must be ${allowed}; found ${found}`);
+    }
+    values[name] = parsed.data;
+  }
+  const config = { ...values, developmentMode: values["TRIBUTARY_ADMIN_KEY"] === undefined } as Config;
+  if (config.developmentMode && !isLoopback(config.HOST)) {
+    throw new BadSetting(
+      `HOST: ${JSON.stringify(config.HOST)} can be reached from other machines, which needs TRIBUTARY_ADMIN_KEY; set that, or listen on 127.0.0.1`,
+    );
+  }
+  return config;
+}
+
+/** Names and addresses that cannot be reached from another machine. */
+export function isLoopback(host: string): boolean {
+  if (host === "localhost" || host === "::1" || host === "[::1]") return true;
+  return isIP(host) === 4 && host.startsWith("127.");
+}

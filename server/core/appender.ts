@@ -1,0 +1,266 @@
+/**
+ * Group commit. One loop for each commit connection: while a commit is in flight, what arrives waits in the lanes; then
+ * all that waits, up to 1,000 entries or 2 MiB, goes into the next. No timer: an idle server commits one event at once,
+ * a busy one hundreds together. Streams are spread over the connections by hash, so that a locked one delays its part only.
+ *
+ * Guarantees: commands of one stream are stored in the order of acceptance; each gets its own result, after the commit;
+ * a command that Postgres refuses fails alone (the group is bisected); a stream whose lock somebody holds is set aside;
+ * while the database is away commands wait as long as their patience; when the connection broke in the commit, only
+ * commands that cannot be stored twice are sent again.
+ */
+import type { Chain, Command, CommandResult } from "./command.ts";
+import type { Clock } from "./clock.ts";
+import { DrainRate } from "./drain-rate.ts";
+import { DomainError } from "./errors.ts";
+import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
+import { type Bus, type EventStore, StoreError } from "./ports.ts";
+import { Wakeup } from "./wakeup.ts";
+
+export interface AppenderDeps {
+  readonly store: Pick<EventStore, "append">;
+  readonly bus: Pick<Bus, "publish">;
+  readonly clock: Clock;
+  /** 0 ≤ n < 1; for jitter. */
+  readonly random: () => number;
+  /** Told of failures; not of a single command's own. */
+  readonly onFailure: (message: string, error: Error) => void;
+}
+
+/** Waits between tries while the database is away, ms: doubling, with jitter. */
+const backoffMs = { first: 50, most: 2000 };
+
+/** How long a locked stream is set aside, ms: each try costs its shard a lock_timeout of 2 s. */
+const holdMs = { first: 100, most: 4000 };
+
+export type Submission =
+  | { readonly offer: "queued"; readonly result: Promise<CommandResult> }
+  | { readonly offer: Exclude<Offer, "queued"> };
+
+export class Appender {
+  readonly lanes: Lanes;
+  readonly #deps: AppenderDeps;
+  readonly #work: readonly Wakeup[];
+  readonly #loops: readonly Promise<void>[];
+  readonly #drainRate = new DrainRate();
+  readonly #holds = new Map<string, number>();
+  #stopped = false;
+  #awayReason: string | undefined;
+  /** Entries committed since the start. */
+  committedEntries = 0;
+
+  constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
+    this.#deps = deps;
+    this.lanes = new Lanes(options.commitConnections, deps.clock.now);
+    this.#work = Array.from({ length: options.commitConnections }, () => new Wakeup());
+    this.#loops = this.#work.map((_, shard) => this.#run(shard));
+  }
+
+  /** Puts a command into its lane. */
+  submit(command: Command): Submission {
+    const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
+    const offer = this.lanes.offer(command, (outcome) => {
+      if (outcome instanceof Error) reject(outcome);
+      else resolve(outcome);
+    });
+    if (offer !== "queued") return { offer };
+    this.#work[this.lanes.shardOf(command.streamId)]?.ring();
+    return { offer, result: promise };
+  }
+
+  /** As `submit`, but waits for room; undefined: the signal came first. */
+  async submitWhenRoom(command: Command, signal: AbortSignal): Promise<Submission | undefined> {
+    const bell = new Wakeup();
+    const stopListening = this.lanes.onSpace(() => bell.ring());
+    const onAbort = () => bell.ring();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      for (;;) {
+        if (signal.aborted) return undefined;
+        const submission = this.submit(command);
+        if (submission.offer !== "full") return submission;
+        await bell.wait();
+      }
+    } finally {
+      stopListening();
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** When to try again after "full", ms. */
+  retryHintMs(command: Command): number {
+    return this.#drainRate.hintMs(this.lanes.usage.read(command.lane).entries / 2);
+  }
+
+  /** Why nothing can be stored right now; undefined: as far as known it can. */
+  get awayReason(): string | undefined {
+    return this.#awayReason;
+  }
+
+  /** Takes nothing more, stores what waits (at most until the signal), then ends. */
+  async close(signal: AbortSignal): Promise<void> {
+    this.lanes.close();
+    const bell = new Wakeup();
+    const stopListening = this.lanes.onSpace(() => bell.ring());
+    signal.addEventListener("abort", () => bell.ring(), { once: true });
+    while (this.lanes.waiting > 0 && !signal.aborted) await bell.wait();
+    stopListening();
+    this.#stopped = true;
+    for (const work of this.#work) work.ring();
+    await Promise.all(this.#loops);
+    for (const item of this.lanes.takeAll()) {
+      settle(item, new DomainError("unavailable", "this server stopped before it could store this; send it to another one"));
+    }
+  }
+
+  async #run(shard: number): Promise<void> {
+    const work = this.#work[shard] as Wakeup;
+    while (!this.#stopped) {
+      const group = this.lanes.take(shard);
+      if (group.length > 0) {
+        const held: Queued[] = [];
+        await this.#commit(shard, group, held);
+        this.#hold(held);
+        continue;
+      }
+      const release = this.lanes.nextReleaseMs(shard);
+      const cancel =
+        release === undefined
+          ? undefined
+          : this.#deps.clock.after(Math.max(1, release - this.#deps.clock.now()), () => work.ring());
+      await work.wait();
+      cancel?.();
+    }
+  }
+
+  /** Stores the group whatever it takes; every command of it is settled or, in order, in `held` afterwards. */
+  async #commit(shard: number, group: readonly Queued[], held: Queued[]): Promise<void> {
+    let waiting = this.#dropBroken(group);
+    if (held.length > 0) {
+      const streams = new Set(held.map((item) => item.command.streamId));
+      held.push(...waiting.filter((item) => streams.has(item.command.streamId)));
+      waiting = waiting.filter((item) => !streams.has(item.command.streamId));
+    }
+    for (let attempt = 0; waiting.length > 0; attempt++) {
+      try {
+        const { results, notices } = await this.#deps.store.append(
+          shard,
+          waiting.map((item) => item.command),
+        );
+        this.#awayReason = undefined;
+        let entries = 0;
+        for (const notice of notices) this.#deps.bus.publish(notice);
+        for (const [i, item] of waiting.entries()) {
+          this.lanes.clearSuspicion(item.command.streamId);
+          this.#holds.delete(item.command.streamId);
+          entries += item.command.entries;
+          settle(item, results[i] as CommandResult);
+        }
+        this.committedEntries += entries;
+        this.#drainRate.note(entries, this.#deps.clock.now());
+        return;
+      } catch (error) {
+        const failure = error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
+        if (failure.failure === "away" || failure.failure === "unknown") {
+          waiting = await this.#waitForDatabase(shard, waiting, failure, attempt);
+          continue;
+        }
+        const oneStream = waiting.every((item) => item.command.streamId === waiting[0]?.command.streamId);
+        if (failure.failure === "busy" && oneStream) {
+          this.#deps.onFailure(`stream ${waiting[0]?.command.streamId} is locked by somebody; it is set aside`, failure);
+          held.push(...waiting);
+        } else if (waiting.length > 1) {
+          const middle = waiting.length >> 1;
+          await this.#commit(shard, waiting.slice(0, middle), held);
+          await this.#commit(shard, waiting.slice(middle), held);
+        } else {
+          this.#deps.onFailure("a command could not be stored", failure);
+          for (const item of waiting) settle(item, failure);
+        }
+        return;
+      }
+    }
+  }
+
+  /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */
+  #hold(held: readonly Queued[]): void {
+    const now = this.#deps.clock.now();
+    for (const [streamId, items] of Map.groupBy(held, (item) => item.command.streamId)) {
+      const times = this.#holds.get(streamId) ?? 0;
+      this.#holds.set(streamId, times + 1);
+      for (const item of items.filter((candidate) => isImpatient(candidate, now))) {
+        settle(item, new DomainError("unavailable", "the stream is locked by somebody else; nothing was stored; try again"));
+      }
+      const delay = Math.min(holdMs.most, holdMs.first * 2 ** times) * (0.5 + this.#deps.random() / 2);
+      this.lanes.putBack(
+        items.filter((item) => !isImpatient(item, now)),
+        now + delay,
+      );
+    }
+  }
+
+  async #waitForDatabase(
+    shard: number,
+    waiting: readonly Queued[],
+    failure: StoreError,
+    attempt: number,
+  ): Promise<readonly Queued[]> {
+    if (this.#awayReason === undefined) this.#deps.onFailure("the database is away; commands wait", failure);
+    this.#awayReason = failure.message;
+    let stay = waiting;
+    if (failure.failure === "unknown") {
+      stay = waiting.filter((item) => item.command.idempotent);
+      for (const item of waiting.filter((candidate) => !candidate.command.idempotent)) {
+        settle(
+          item,
+          new DomainError(
+            "unavailable",
+            "the connection to the database broke during the commit: the entries may or may not be stored. Give a producer_id with rising sequences, then a repetition is safe.",
+          ),
+        );
+      }
+    }
+    await this.#sleep(Math.min(backoffMs.most, backoffMs.first * 2 ** attempt) * (0.5 + this.#deps.random() / 2));
+    const now = this.#deps.clock.now();
+    const giveUp = [...stay.filter((item) => isImpatient(item, now)), ...this.lanes.takeOut(shard, (item) => isImpatient(item, now))];
+    for (const item of giveUp) {
+      settle(item, new DomainError("unavailable", "the database cannot be reached; nothing was stored; try again"));
+    }
+    if (this.#stopped) {
+      for (const item of stay) settle(item, new DomainError("unavailable", "this server stops before the database came back"));
+      return [];
+    }
+    return this.#dropBroken(stay.filter((item) => !giveUp.includes(item)));
+  }
+
+  #sleep(ms: number): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#deps.clock.after(ms, resolve);
+    });
+  }
+
+  /** Leaves out, and settles, what belongs to a chain that broke before it. */
+  #dropBroken(items: readonly Queued[]): readonly Queued[] {
+    return items.filter((item) => {
+      if (chainOf(item.command)?.broken !== true) return true;
+      settle(item, {
+        kind: "entries",
+        stored: 0,
+        duplicates: 0,
+        lastOffset: 0,
+        refused: { index: 0, why: "skipped" },
+      });
+      return false;
+    });
+  }
+}
+
+const chainOf = (command: Command): Chain | undefined => (command.kind === "entries" ? command.chain : undefined);
+
+function settle(item: Queued, outcome: CommandResult | Error): void {
+  const chain = chainOf(item.command);
+  if (chain !== undefined && (outcome instanceof Error || (outcome.kind === "entries" && outcome.refused !== undefined))) {
+    chain.broken = true;
+  }
+  item.settle(outcome);
+}

@@ -1,0 +1,71 @@
+/**
+ * Events: what a stream consists of. The numbers are those of the wire and of the table.
+ * Offsets, sequences and times are JavaScript numbers: the contract bounds them by 2^53-1.
+ */
+export const EventType = {
+  TOKEN: 1,
+  PROGRESS: 2,
+  DATA: 3,
+  ERROR: 4,
+  STARTED: 5,
+  OUTPUT: 6,
+  TOOL_CALL: 7,
+  TOOL_RESULT: 8,
+  COMPLETED: 9,
+  FAILED: 10,
+  CANCELLED: 11,
+  WORKFLOW_CREATED: 20,
+  WORKFLOW_COMPLETED: 21,
+  WORKFLOW_FAILED: 22,
+  WORKFLOW_CANCELLED: 23,
+  CANCEL_REQUESTED: 24,
+  VARIABLE_SET: 30,
+  VARIABLE_DELETED: 31,
+  OBSERVATION: 40,
+} as const;
+
+export const WorkflowStatus = { RUNNING: 1, COMPLETED: 2, FAILED: 3, CANCELLED: 4 } as const;
+
+/** Text, bytes, or nothing given. */
+export type Payload = string | Uint8Array | undefined;
+
+/** An event that is to be stored. */
+export interface NewEvent {
+  readonly workflowId: string;
+  /** "" for events of the workflow itself. */
+  readonly taskExecutionId: string;
+  /** Whose number `sequence` is; "" when it is not checked. */
+  readonly producerId: string;
+  readonly sequence: number;
+  readonly type: number;
+  readonly payload: Payload;
+  readonly timestampMs: number;
+}
+
+/** An event as stored. */
+export interface StoredEvent extends NewEvent {
+  readonly offset: number;
+  readonly recordedMs: number;
+}
+
+/** A task's last event. */
+export const isTaskTerminal = (type: number): boolean =>
+  type >= EventType.COMPLETED && type <= EventType.CANCELLED;
+
+/** A workflow's last event. */
+export const isWorkflowTerminal = (type: number): boolean =>
+  type >= EventType.WORKFLOW_COMPLETED && type <= EventType.WORKFLOW_CANCELLED;
+
+/** The status that a workflow's terminal event sets. */
+export const statusOfTerminal = (type: number): number => type - EventType.WORKFLOW_COMPLETED + 2;
+
+/** Bytes that an event counts with against every bound: its payload and a flat 100 for the rest. */
+export function sizeOf(event: NewEvent): number {
+  return 100 + event.taskExecutionId.length + event.producerId.length + payloadSize(event.payload);
+}
+
+/** Bytes of a payload in UTF-8. */
+export function payloadSize(payload: Payload): number {
+  if (payload === undefined) return 0;
+  return typeof payload === "string" ? Buffer.byteLength(payload) : payload.byteLength;
+}

@@ -1,0 +1,66 @@
+/**
+ * Entries whose fate depends on one another must not share a group: `append` decides a whole group from the state before
+ * it. These are: whatever follows a lifecycle change in its stream; whatever follows a task's terminal event in that task;
+ * a producer's number that does not rise. All are rare, so the stream is sealed until the next group. `append` checks it.
+ */
+import type { Command } from "./command.ts";
+import { isTaskTerminal, type NewEvent } from "./event.ts";
+
+const taskKey = (event: NewEvent) => `${event.workflowId}\n${event.taskExecutionId}`;
+const producerKey = (event: NewEvent) => `${event.workflowId}\n${event.producerId}`;
+
+/** What the entries taken so far forbid. */
+export class Hazards {
+  readonly #closedTasks = new Set<string>();
+  readonly #lastSequence = new Map<string, number>();
+  readonly #changedStreams = new Set<string>();
+
+  /** Notes the command; false, and nothing is noted, if it depends on one that was noted before. */
+  admit(command: Command): boolean {
+    if (this.#changedStreams.has(command.streamId)) return false;
+    if (command.kind !== "entries") {
+      this.#changedStreams.add(command.streamId);
+      return true;
+    }
+    if (command.events.some((event) => this.#dependsOnNoted(event))) return false;
+    for (const event of command.events) this.#note(event);
+    return true;
+  }
+
+  /** As `admit`, for a single event. */
+  admitEvent(event: NewEvent): boolean {
+    if (this.#dependsOnNoted(event)) return false;
+    this.#note(event);
+    return true;
+  }
+
+  #dependsOnNoted(event: NewEvent): boolean {
+    if (this.#closedTasks.size > 0 && this.#closedTasks.has(taskKey(event))) return true;
+    return (
+      event.producerId !== "" && event.sequence <= (this.#lastSequence.get(producerKey(event)) ?? -1)
+    );
+  }
+
+  #note(event: NewEvent): void {
+    if (isTaskTerminal(event.type)) this.#closedTasks.add(taskKey(event));
+    if (event.producerId !== "") this.#lastSequence.set(producerKey(event), event.sequence);
+  }
+}
+
+/** Cuts a list of events of one stream into runs without a hazard inside; nearly always one. */
+export function splitAtHazards(events: readonly NewEvent[]): NewEvent[][] {
+  const runs: NewEvent[][] = [];
+  let hazards = new Hazards();
+  let run: NewEvent[] = [];
+  for (const event of events) {
+    if (!hazards.admitEvent(event)) {
+      runs.push(run);
+      run = [];
+      hazards = new Hazards();
+      hazards.admitEvent(event);
+    }
+    run.push(event);
+  }
+  runs.push(run);
+  return runs;
+}

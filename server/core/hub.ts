@@ -1,0 +1,149 @@
+/**
+ * The streams that have readers on this instance. Each is subscribed on the bus once, however many read it, and let go
+ * with its last reader. A subscription is live only after the bus confirmed it, and only then the tail is read; so nothing
+ * falls between.
+ *
+ * The tail check asks Postgres once a second, in one query, for the tails of all these streams: it heals a lost last
+ * notice. So the bus can make delivery slow, never wrong.
+ */
+import type { Clock } from "./clock.ts";
+import { DomainError } from "./errors.ts";
+import { limits } from "./limits.ts";
+import { LiveStream, type LiveStreamDeps } from "./live-stream.ts";
+import type { Bus, EventStore, Notice } from "./ports.ts";
+import type { WindowBounds } from "./replay-window.ts";
+
+export interface HubDeps extends LiveStreamDeps {
+  readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents" | "readTails">;
+  readonly bus: Pick<Bus, "subscribe">;
+  readonly clock: Clock;
+}
+
+export interface HubOptions {
+  readonly tailCheckIntervalMs: number;
+  readonly window: WindowBounds;
+}
+
+export const defaultHubOptions: HubOptions = {
+  tailCheckIntervalMs: 1000,
+  window: { entries: limits.windowEntries, bytes: limits.windowBytes },
+};
+
+interface Entry {
+  readonly live: Promise<LiveStream>;
+  /** It, once it is live. */
+  opened(): LiveStream | undefined;
+  users: number;
+  release(): void;
+}
+
+export class Hub {
+  readonly #deps: HubDeps;
+  readonly #options: HubOptions;
+  readonly #streams = new Map<string, Entry>();
+  #ticking = false;
+
+  constructor(deps: HubDeps, options: HubOptions = defaultHubOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Streams with readers. */
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** The live streams, for statistics. */
+  *live(): Generator<LiveStream> {
+    for (const entry of this.#streams.values()) {
+      const live = entry.opened();
+      if (live !== undefined) yield live;
+    }
+  }
+
+  /** The stream, live. Each call needs one `release`. Throws when the tail cannot be read, or `not_found`. */
+  async acquire(streamId: string): Promise<LiveStream> {
+    let entry = this.#streams.get(streamId);
+    if (entry === undefined) {
+      entry = this.#open(streamId);
+      this.#streams.set(streamId, entry);
+      this.#scheduleTailCheck();
+    }
+    entry.users++;
+    try {
+      return await entry.live;
+    } catch (error) {
+      this.#leave(streamId, entry);
+      throw error;
+    }
+  }
+
+  release(live: LiveStream): void {
+    const entry = this.#streams.get(live.streamId);
+    if (entry?.opened() === live) this.#leave(live.streamId, entry);
+  }
+
+  close(): void {
+    for (const [streamId, entry] of this.#streams) {
+      this.#streams.delete(streamId);
+      entry.release();
+    }
+  }
+
+  #open(streamId: string): Entry {
+    let unsubscribe: (() => void) | undefined;
+    let opened: LiveStream | undefined;
+    let early = 0;
+    const open = async () => {
+      unsubscribe = await this.#deps.bus.subscribe(streamId, (notice: Notice) => {
+        if (opened === undefined) early = Math.max(early, notice.to);
+        else opened.onNotice(notice);
+      });
+      const tail = (await this.#deps.store.readTails([streamId])).get(streamId);
+      if (tail === undefined) throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
+      opened = new LiveStream(streamId, tail, this.#deps, this.#options.window);
+      opened.noteTail(early);
+      return opened;
+    };
+    return {
+      live: open(),
+      opened: () => opened,
+      users: 0,
+      release: () => {
+        opened?.close();
+        unsubscribe?.();
+      },
+    };
+  }
+
+  #leave(streamId: string, entry: Entry): void {
+    entry.users--;
+    if (entry.users > 0 || this.#streams.get(streamId) !== entry) return;
+    this.#streams.delete(streamId);
+    entry.release();
+  }
+
+  /** One timer for all streams; it ends by itself when none is left. */
+  #scheduleTailCheck(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    this.#deps.clock.after(this.#options.tailCheckIntervalMs, () => void this.#checkTails());
+  }
+
+  async #checkTails(): Promise<void> {
+    try {
+      const ids = [...this.live()].map((live) => live.streamId);
+      const tails = await this.#deps.store.readTails(ids);
+      for (const id of ids) {
+        const live = this.#streams.get(id)?.opened();
+        const tail = tails.get(id);
+        if (tail === undefined) live?.noteDeleted();
+        else live?.noteTail(tail);
+      }
+    } catch (error) {
+      this.#deps.onFailure("the tail check failed; it goes on", error as Error);
+    }
+    this.#ticking = false;
+    if (this.#streams.size > 0) this.#scheduleTailCheck();
+  }
+}

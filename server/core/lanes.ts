@@ -1,0 +1,288 @@
+/**
+ * The bounded place where commands wait for their group commit. Guarantees:
+ * - a stream is one FIFO, whatever lanes its commands came by; it is scheduled in the highest lane of what waits in it;
+ * - between streams: deficit round robin over tenants, then over the tenant's streams;
+ * - a lane that always has work leaves the lower ones their share of each group, so none starves;
+ * - what waits and what is in flight is bounded by entries and bytes (`LaneUsage`): `offer` answers "full" beyond.
+ */
+import type { Command, CommandResult, Lane } from "./command.ts";
+import { DeficitRing, type RingMember } from "./deficit-ring.ts";
+import { Fifo } from "./fifo.ts";
+import { Hazards } from "./hazards.ts";
+import { LaneUsage } from "./lane-usage.ts";
+import { limits } from "./limits.ts";
+
+/** A command with the place where its result goes. Settled exactly once. */
+export interface Queued {
+  readonly command: Command;
+  readonly queuedMs: number;
+  settle(outcome: CommandResult | Error): void;
+}
+
+export type Offer = "queued" | "full" | "closed";
+
+const laneOrder: readonly Lane[] = ["high", "normal", "low"];
+/** Part of a group that a lane gets before the rest goes by rank. */
+const share: Record<Lane, number> = { high: 0.6, normal: 0.3, low: 0.1 };
+/** Entries, or units of 2 KiB, that a tenant or stream may send a turn. */
+const quantum = 100;
+const bytesPerUnit = limits.groupBytes / limits.groupEntries;
+
+const costOf = (command: Command): number => Math.max(command.entries, command.bytes / bytesPerUnit);
+
+class StreamQueue implements RingMember {
+  readonly streamId: string;
+  readonly tenant: string;
+  readonly items = new Fifo<Queued>();
+  readonly counts: Record<Lane, number> = { high: 0, normal: 0, low: 0 };
+  /** Not before then: its lock was held by somebody. */
+  heldUntilMs = 0;
+  /** Was held: goes alone until a commit succeeds, so that it delays nobody else. */
+  suspect = false;
+  /** Out of the rings for this group. */
+  sealed = false;
+
+  constructor(streamId: string, tenant: string) {
+    this.streamId = streamId;
+    this.tenant = tenant;
+  }
+
+  get lane(): Lane {
+    return this.counts.high > 0 ? "high" : this.counts.normal > 0 ? "normal" : "low";
+  }
+
+  headCost(): number | undefined {
+    const head = this.items.peek();
+    return this.sealed || head === undefined ? undefined : costOf(head.command);
+  }
+}
+
+class TenantQueue implements RingMember {
+  readonly streams = new DeficitRing<StreamQueue>(quantum);
+  headCost(): number | undefined {
+    return this.streams.pick()?.headCost();
+  }
+}
+
+class Shard {
+  readonly rings: Record<Lane, DeficitRing<TenantQueue>> = {
+    high: new DeficitRing(quantum),
+    normal: new DeficitRing(quantum),
+    low: new DeficitRing(quantum),
+  };
+  readonly tenants: Record<Lane, Map<string, TenantQueue>> = { high: new Map(), normal: new Map(), low: new Map() };
+  readonly streams = new Map<string, StreamQueue>();
+
+  /** Puts a stream where its commands say; it may still stand in a lower ring, where it is then found empty. */
+  schedule(queue: StreamQueue): void {
+    const tenants = this.tenants[queue.lane];
+    let tenant = tenants.get(queue.tenant);
+    if (tenant === undefined) tenants.set(queue.tenant, (tenant = new TenantQueue()));
+    tenant.streams.add(queue);
+    this.rings[queue.lane].add(tenant);
+  }
+
+  forgetIfEmpty(queue: StreamQueue): void {
+    if (queue.items.length > 0) return;
+    this.streams.delete(queue.streamId);
+    for (const lane of laneOrder) {
+      const tenant = this.tenants[lane].get(queue.tenant);
+      if (tenant !== undefined && tenant.headCost() === undefined) this.tenants[lane].delete(queue.tenant);
+    }
+  }
+}
+
+export class Lanes {
+  readonly usage = new LaneUsage();
+  readonly #shards: readonly Shard[];
+  readonly #now: () => number;
+  readonly #onSpace = new Set<() => void>();
+  #waiting = 0;
+  #closed = false;
+
+  constructor(shards: number, now: () => number) {
+    this.#shards = Array.from({ length: shards }, () => new Shard());
+    this.#now = now;
+  }
+
+  /** The shard of a stream: streams are spread, and a stream never changes its shard. */
+  shardOf(streamId: string): number {
+    let hash = 0;
+    for (let i = 0; i < streamId.length; i++) hash = (hash * 31 + streamId.charCodeAt(i)) | 0;
+    return (hash >>> 0) % this.#shards.length;
+  }
+
+  /** Commands that are not settled yet. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  offer(command: Command, settle: (outcome: CommandResult | Error) => void): Offer {
+    if (this.#closed) return "closed";
+    if (!this.usage.take(command.lane, command.tenant, command)) return "full";
+    this.#waiting++;
+    const queued: Queued = {
+      command,
+      queuedMs: this.#now(),
+      settle: (outcome) => {
+        this.usage.give(command.lane, command.tenant, command);
+        this.#waiting--;
+        settle(outcome);
+        for (const wake of this.#onSpace) wake();
+      },
+    };
+    this.#enqueue(queued, "back");
+    return "queued";
+  }
+
+  /** Puts commands that were taken and not stored back where they came from, in their order. */
+  putBack(items: readonly Queued[], holdUntilMs: number): void {
+    for (const item of items.toReversed()) this.#enqueue(item, "front");
+    for (const item of items) {
+      const queue = this.#shard(item.command.streamId).streams.get(item.command.streamId);
+      if (queue === undefined) continue;
+      queue.heldUntilMs = holdUntilMs;
+      queue.suspect = true;
+    }
+  }
+
+  /** What goes into the next group of a shard: at most 1,000 entries and 2 MiB, or one larger command alone. */
+  take(shardNo: number): Queued[] {
+    const shard = this.#shards[shardNo];
+    if (shard === undefined) throw new RangeError(`no shard ${shardNo}`);
+    const group: Queued[] = [];
+    const sealed: StreamQueue[] = [];
+    const hazards = new Hazards();
+    const room = { entries: limits.groupEntries, bytes: limits.groupBytes };
+    for (const lane of laneOrder) this.#fill(shard, lane, share[lane], group, room, hazards, sealed);
+    for (const lane of laneOrder) this.#fill(shard, lane, 1, group, room, hazards, sealed);
+    for (const queue of sealed) {
+      queue.sealed = false;
+      if (queue.items.length > 0) shard.schedule(queue);
+      else shard.forgetIfEmpty(queue);
+    }
+    return group;
+  }
+
+  #fill(
+    shard: Shard,
+    lane: Lane,
+    part: number,
+    group: Queued[],
+    room: { entries: number; bytes: number },
+    hazards: Hazards,
+    sealed: StreamQueue[],
+  ): void {
+    let left = limits.groupEntries * part;
+    const seal = (queue: StreamQueue) => {
+      queue.sealed = true;
+      sealed.push(queue);
+    };
+    while (left > 0 && room.entries > 0 && room.bytes > 0) {
+      const tenant = shard.rings[lane].pick();
+      const queue = tenant?.streams.pick();
+      const item = queue?.items.peek();
+      if (tenant === undefined || queue === undefined || item === undefined) return;
+      if (queue.lane !== lane) {
+        // What put it into this lane is gone: it leaves this ring, as a sealed one does, for that of its lane.
+        queue.sealed = true;
+        tenant.streams.pick();
+        queue.sealed = false;
+        shard.schedule(queue);
+        continue;
+      }
+      const { command } = item;
+      if (queue.heldUntilMs > this.#now() || (queue.suspect && group.length > 0)) {
+        seal(queue);
+        continue;
+      }
+      const fits = command.entries <= room.entries && command.bytes <= room.bytes;
+      if (!fits && group.length > 0) {
+        room.entries = 0;
+        return;
+      }
+      if (!hazards.admit(command)) {
+        seal(queue);
+        continue;
+      }
+      queue.items.shift();
+      queue.counts[command.lane]--;
+      const cost = costOf(command);
+      tenant.streams.charge(queue, cost);
+      shard.rings[lane].charge(tenant, cost);
+      shard.forgetIfEmpty(queue);
+      left -= cost;
+      group.push(item);
+      room.entries -= command.entries;
+      room.bytes -= command.bytes;
+      if (queue.suspect) {
+        room.entries = 0;
+        if (queue.items.length > 0) seal(queue);
+        return;
+      }
+    }
+  }
+
+  /** Notes that a stream could be written again. */
+  clearSuspicion(streamId: string): void {
+    const queue = this.#shard(streamId).streams.get(streamId);
+    if (queue !== undefined) queue.suspect = false;
+  }
+
+  /** When the first held stream of a shard may go; undefined: none is held. */
+  nextReleaseMs(shardNo: number): number | undefined {
+    let next: number | undefined;
+    for (const queue of this.#shards[shardNo]?.streams.values() ?? []) {
+      if (queue.heldUntilMs > 0) next = Math.min(next ?? Number.POSITIVE_INFINITY, queue.heldUntilMs);
+    }
+    return next;
+  }
+
+  /** Takes out of a shard what the test picks. */
+  takeOut(shardNo: number, test: (item: Queued) => boolean): Queued[] {
+    const out: Queued[] = [];
+    for (const queue of this.#shards[shardNo]?.streams.values() ?? []) {
+      for (const item of queue.items.takeOut(test)) {
+        queue.counts[item.command.lane]--;
+        out.push(item);
+      }
+    }
+    return out;
+  }
+
+  takeAll(): Queued[] {
+    return this.#shards.flatMap((_, shardNo) => this.takeOut(shardNo, () => true));
+  }
+
+  /** Called whenever something was settled, hence there may be room. Returns how to stop it. */
+  onSpace(listener: () => void): () => void {
+    this.#onSpace.add(listener);
+    return () => this.#onSpace.delete(listener);
+  }
+
+  /** Takes nothing more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #shard(streamId: string): Shard {
+    return this.#shards[this.shardOf(streamId)] as Shard;
+  }
+
+  #enqueue(item: Queued, where: "front" | "back"): void {
+    const { command } = item;
+    const shard = this.#shard(command.streamId);
+    let queue = shard.streams.get(command.streamId);
+    if (queue === undefined) {
+      queue = new StreamQueue(command.streamId, command.tenant);
+      shard.streams.set(command.streamId, queue);
+    }
+    if (where === "front") queue.items.unshift(item);
+    else queue.items.push(item);
+    queue.counts[command.lane]++;
+    shard.schedule(queue);
+  }
+}
+
+export const isImpatient = (item: Queued, now: number): boolean =>
+  item.command.patienceMs !== undefined && now - item.queuedMs > item.command.patienceMs;

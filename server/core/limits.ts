@@ -1,0 +1,30 @@
+/** Every bound of the contract (§1) and of the design, in one place. Bounds count entries *and* bytes. */
+const MiB = 1024 * 1024;
+
+export const limits = {
+  /** One payload, bytes. */
+  payloadBytes: MiB,
+  /** Metadata of one workflow, keys and values together, bytes. */
+  metadataBytes: 16 * 1024,
+  /** Depth of a workflow below its root. */
+  depth: 32,
+  /** A message taken, bytes. */
+  messageBytesIn: 4 * MiB,
+  /** A message of PublishTaskEvents, bytes. */
+  publishMessageBytes: 3 * MiB,
+  /** Entries of one message, taken or sent, and of one page. */
+  batchEntries: 1000,
+  /** Bytes after which a batch or page closes; one larger entry may stand alone. */
+  batchBytes: MiB,
+  /** One group commit. */
+  groupEntries: 1000,
+  groupBytes: 2 * MiB,
+  /** Recent entries of a stream kept for its readers. */
+  windowEntries: 4096,
+  windowBytes: 4 * MiB,
+  /** Entries that a lane holds. */
+  laneEntries: { high: 10_000, normal: 100_000, low: 50_000 },
+  laneBytes: 64 * MiB,
+  /** Silence after which a reader is told its position, ms: default and range. */
+  heartbeatMs: { default: 15_000, min: 1000, max: 300_000 },
+} as const;

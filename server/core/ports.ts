@@ -1,0 +1,116 @@
+/**
+ * The two places where another engine would be put in: `EventStore` keeps the truth, `Bus` carries notices.
+ * Each has a contract suite in `test/contracts` that every implementation runs.
+ */
+import type { Command, CommandResult } from "./command.ts";
+import type { StoredEvent } from "./event.ts";
+
+/** Which part of a stream somebody reads; for the whole tree `workflowId` is its root. */
+export type ScopeKey =
+  | { readonly kind: "tree"; readonly workflowId: string }
+  | { readonly kind: "subtree"; readonly workflowId: string }
+  | { readonly kind: "workflow"; readonly workflowId: string }
+  | { readonly kind: "task"; readonly workflowId: string; readonly taskExecutionId: string };
+
+/** Only these; undefined: all. */
+export interface EventFilter {
+  readonly types: readonly number[] | undefined;
+  readonly tasks: readonly string[] | undefined;
+}
+
+/** Where a stream and a scope stand, read in one statement. */
+export interface ScopeState {
+  readonly streamId: string;
+  readonly epoch: number;
+  readonly tailOffset: number;
+  readonly floorOffset: number;
+  /** Of the workflow that was asked for. */
+  readonly status: number;
+  /** Open workflows in its subtree. */
+  readonly openInSubtree: number;
+  /** Last offset of the scope, if it has ended. */
+  readonly finalOffset: number | undefined;
+  /** Terminal type of the task, for a task that ended. */
+  readonly taskOutcome: number | undefined;
+}
+
+export interface PageRequest {
+  readonly streamId: string;
+  readonly scope: ScopeKey;
+  readonly filter: EventFilter;
+  /** Rising: entries after it. Falling: entries before it. */
+  readonly cursor: number;
+  /** Rising: entries up to it. Falling: not used. */
+  readonly upTo: number;
+  readonly descending: boolean;
+  readonly limit: number;
+}
+
+export interface Page {
+  readonly events: readonly StoredEvent[];
+  /** Everything of the scope and filter between the request's cursor and this was in the page. */
+  readonly scannedTo: number;
+  /** Of the page's own snapshot. */
+  readonly floorOffset: number;
+  readonly tailOffset: number;
+}
+
+export type GroupResult = {
+  readonly results: readonly CommandResult[];
+  /** What was appended, per stream. */
+  readonly notices: readonly Notice[];
+};
+
+export interface EventStore {
+  /**
+   * Stores a group of commands in one transaction, in order, each with its own result. Throws StoreError.
+   * `connection` is one of the store's commit connections, 0 … commitConnections-1; one call at a time on each.
+   */
+  append(connection: number, group: readonly Command[]): Promise<GroupResult>;
+  /** undefined: no such stream or workflow (any more). */
+  readScope(streamId: string, scope: ScopeKey): Promise<ScopeState | undefined>;
+  /** A page of at most `limit` entries or 1 MiB. undefined: no such stream (any more). */
+  readPage(request: PageRequest): Promise<Page | undefined>;
+  /** Last offsets, of those streams that exist. */
+  readTails(streamIds: readonly string[]): Promise<Map<string, number>>;
+  /** Child → parent, for all workflows of a tree stream. */
+  readParents(streamId: string): Promise<Map<string, string>>;
+}
+
+/** How a group failed; decides what the appender does next. */
+export type StoreFailure =
+  /** One command of the group is at fault: nothing was stored, bisect. */
+  | "poisoned"
+  /** Nothing was stored; the same may work later (lock timeout, deadlock, serialization). */
+  | "busy"
+  /** Nothing was stored: the database cannot be reached or does not take writes. */
+  | "away"
+  /** The connection broke in the commit: it may have been stored. */
+  | "unknown";
+
+export class StoreError extends Error {
+  readonly failure: StoreFailure;
+  constructor(failure: StoreFailure, message: string, cause: unknown) {
+    super(message, { cause });
+    this.name = "StoreError";
+    this.failure = failure;
+  }
+}
+
+/** "These offsets of this stream are committed." May be lost, doubled, late or out of order. */
+export interface Notice {
+  readonly streamId: string;
+  readonly from: number;
+  readonly to: number;
+  /** The entries themselves, if they came with it. */
+  readonly entries: readonly StoredEvent[] | undefined;
+}
+
+export interface Bus {
+  publish(notice: Notice): void;
+  /** Resolves when the subscription is confirmed: what is published from then on is delivered, usually. */
+  subscribe(streamId: string, listener: (notice: Notice) => void): Promise<() => void>;
+  /** undefined: well. Else what is wrong, for people. */
+  degraded(): string | undefined;
+  close(): Promise<void>;
+}

@@ -1,0 +1,227 @@
+/**
+ * Writing outside sessions: one event, or many in one call. Both check the workflow's owner first, then hand commands to
+ * the appender; `append` alone decides what is stored.
+ */
+import type { Access } from "./access.ts";
+import type { Appender, Submission } from "./appender.ts";
+import type { AppendEntries, Chain, CommandResult, EntriesResult } from "./command.ts";
+import { DomainError } from "./errors.ts";
+import { isTaskTerminal, type NewEvent, sizeOf } from "./event.ts";
+import { splitAtHazards } from "./hazards.ts";
+import { type Registry, unknownWorkflow } from "./registry.ts";
+import type { TaskHints } from "./task-hints.ts";
+
+export interface PublishDeps {
+  readonly appender: Appender;
+  readonly registry: Registry;
+  readonly taskHints: TaskHints;
+  /** An accepted entry could not be stored: the one loss that the contract allows, never a silent one. */
+  readonly onDropped: (event: NewEvent, why: string) => void;
+}
+
+/** How long a caller that waits for the commit waits while the database is away, ms. */
+export const callerPatienceMs = 10_000;
+
+export interface Published {
+  readonly durable: boolean;
+  readonly duplicate: boolean;
+  /** 0 unless durable and new. */
+  readonly offset: number;
+  readonly cancelRequested: boolean;
+}
+
+/** Stores one event; answers after the commit, or when it is queued if `waitForDurable` is not asked for. */
+export async function publishOne(
+  deps: PublishDeps,
+  access: Access,
+  event: NewEvent,
+  waitForDurable: boolean,
+): Promise<Published> {
+  const { identity, hints } = await deps.registry.require(access, event.workflowId);
+  const { workflowId } = identity;
+  const own = { ...event, workflowId };
+  const mayAnswerEarly =
+    !waitForDurable && !hints.closed && deps.taskHints.isKnownOpen(workflowId, event.taskExecutionId);
+  const command = toCommand(access.tenant, identity.streamId, [own], { broken: false }, !mayAnswerEarly);
+  const submission = deps.appender.submit(command);
+  if (submission.offer !== "queued") throw refusedOffer(deps.appender, command, submission);
+  if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
+  if (mayAnswerEarly) {
+    submission.result.then(
+      (result) => {
+        const why = (result as EntriesResult).refused?.why;
+        if (why === undefined) return;
+        deps.taskHints.forget(workflowId, event.taskExecutionId);
+        deps.onDropped(own, why);
+      },
+      (error: Error) => {
+        deps.taskHints.forget(workflowId, event.taskExecutionId);
+        deps.onDropped(own, error.message);
+      },
+    );
+    return { durable: false, duplicate: false, offset: 0, cancelRequested: hints.cancelRequested };
+  }
+  const result = (await submission.result) as EntriesResult;
+  if (result.refused !== undefined) throw refusedEntry(deps.registry, own, result);
+  if (!isTaskTerminal(event.type)) deps.taskHints.noteOpen(workflowId, event.taskExecutionId);
+  const duplicate = result.duplicates > 0;
+  return {
+    durable: waitForDurable,
+    duplicate,
+    offset: waitForDurable && !duplicate ? result.lastOffset : 0,
+    cancelRequested: hints.cancelRequested,
+  };
+}
+
+export interface PublishTotals {
+  accepted: number;
+  duplicates: number;
+  lastOffset: number;
+}
+
+/** A failure of one event of a call; the rest of its tree in that call is not stored. */
+export interface PublishFailure {
+  readonly index: number;
+  readonly error: Error;
+}
+
+/**
+ * One call with many events, perhaps of several trees. Each tree is a chain: after a refused event nothing later of it is
+ * stored. `add` waits for room instead of failing, so a full lane slows the reading of the call.
+ */
+export class PublishCall {
+  readonly #deps: PublishDeps;
+  readonly #access: Access;
+  readonly #chains = new Map<string, Chain>();
+  readonly #pending = new Set<Promise<void>>();
+  readonly totals: PublishTotals = { accepted: 0, duplicates: 0, lastOffset: 0 };
+  /** The earliest failed event so far. */
+  failure: PublishFailure | undefined;
+
+  constructor(deps: PublishDeps, access: Access) {
+    this.#deps = deps;
+    this.#access = access;
+  }
+
+  /** Takes events; `firstIndex` counts over the whole call. Look at `failure` afterwards. */
+  async add(events: readonly NewEvent[], firstIndex: number, signal: AbortSignal): Promise<void> {
+    const byStream = new Map<string, { event: NewEvent; index: number }[]>();
+    for (const [i, event] of events.entries()) {
+      let found: Awaited<ReturnType<Registry["require"]>>;
+      try {
+        found = await this.#deps.registry.require(this.#access, event.workflowId);
+      } catch (error) {
+        this.fail(firstIndex + i, error as Error);
+        break; // nothing after it is sent; what came before is
+      }
+      const { identity } = found;
+      const list = byStream.get(identity.streamId) ?? [];
+      byStream.set(identity.streamId, list);
+      list.push({ event: { ...event, workflowId: identity.workflowId }, index: firstIndex + i });
+    }
+    for (const [streamId, items] of byStream) await this.#addToStream(streamId, items, signal);
+  }
+
+  /** Waits until everything that was taken is settled. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
+
+  fail(index: number, error: Error): void {
+    if (this.failure === undefined || index < this.failure.index) this.failure = { index, error };
+  }
+
+  async #addToStream(
+    streamId: string,
+    items: readonly { event: NewEvent; index: number }[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const chain = this.#chains.get(streamId) ?? { broken: false };
+    this.#chains.set(streamId, chain);
+    let done = 0;
+    for (const run of splitAtHazards(items.map((item) => item.event))) {
+      const indexes = items.slice(done, done + run.length).map((item) => item.index);
+      done += run.length;
+      const command = toCommand(this.#access.tenant, streamId, run, chain, true);
+      const submission = await this.#deps.appender.submitWhenRoom(command, signal);
+      if (submission === undefined) return;
+      if (submission.offer !== "queued") {
+        this.fail(indexes[0] ?? 0, refusedOffer(this.#deps.appender, command, submission));
+        return;
+      }
+      const pending = submission.result.then(
+        (result) => this.#note(run, indexes, result),
+        (error: Error) => this.fail(indexes[0] ?? 0, error),
+      );
+      this.#pending.add(pending);
+      void pending.finally(() => this.#pending.delete(pending));
+    }
+  }
+
+  #note(run: readonly NewEvent[], indexes: readonly number[], result: CommandResult): void {
+    const { stored, duplicates, lastOffset, refused } = result as EntriesResult;
+    this.totals.accepted += stored;
+    this.totals.duplicates += duplicates;
+    this.totals.lastOffset = Math.max(this.totals.lastOffset, lastOffset);
+    if (refused === undefined || refused.why === "skipped") return;
+    const event = run[refused.index] as NewEvent;
+    this.fail(indexes[refused.index] ?? 0, refusedEntry(this.#deps.registry, event, result as EntriesResult));
+  }
+}
+
+function toCommand(
+  tenant: string,
+  streamId: string,
+  events: readonly NewEvent[],
+  chain: Chain,
+  callerWaits: boolean,
+): AppendEntries {
+  return {
+    kind: "entries",
+    tenant,
+    streamId,
+    lane: "normal",
+    entries: events.length,
+    bytes: events.reduce((sum, event) => sum + sizeOf(event), 0),
+    idempotent: events.every((event) => event.producerId !== ""),
+    patienceMs: callerWaits ? callerPatienceMs : undefined,
+    chain,
+    events,
+  };
+}
+
+export function refusedOffer(
+  appender: Appender,
+  command: Parameters<Appender["submit"]>[0],
+  submission: Exclude<Submission, { offer: "queued" }>,
+): DomainError {
+  if (submission.offer === "closed") {
+    return new DomainError("unavailable", "this server is stopping; send the event to another one");
+  }
+  const reading = appender.lanes.usage.read(command.lane);
+  return new DomainError(
+    "resource_exhausted",
+    `the ${command.lane} lane is full (${reading.entries} of ${reading.capacityEntries} entries, ${reading.bytes} of ${reading.capacityBytes} bytes, of which one tenant may hold what is free); try again later`,
+    { retryAfterMs: appender.retryHintMs(command) },
+  );
+}
+
+function refusedEntry(registry: Registry, event: NewEvent, { refused }: EntriesResult): DomainError {
+  switch (refused?.why) {
+    case "workflow_closed":
+      return new DomainError(
+        "failed_precondition",
+        `workflow ${event.workflowId} is closed; its events can be read, not added to`,
+      );
+    case "task_closed":
+      return new DomainError(
+        "failed_precondition",
+        `task_execution_id ${JSON.stringify(event.taskExecutionId)} has its terminal event already; use a new id for another attempt`,
+      );
+    case "workflow_unknown":
+      registry.forget(event.workflowId);
+      return unknownWorkflow(event.workflowId);
+    default:
+      return new DomainError("failed_precondition", "an earlier event of this call in the same tree was refused");
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * What a group of readers of one stream has in common: the tree, a subtree, a workflow or a task. Knows whether it has
+ * ended and where, keeps references to its own entries of the window, and wakes its readers when one arrives. So a reader
+ * of one child is not touched by what happens in the others.
+ *
+ * The end is judged from the registry as of `asOf` and from the lifecycle entries after that: nothing is counted twice.
+ */
+import { EventType, isTaskTerminal, isWorkflowTerminal, statusOfTerminal, type StoredEvent } from "./event.ts";
+import type { ScopeKey, ScopeState } from "./ports.ts";
+import type { ReplayWindow } from "./replay-window.ts";
+import type { Wakeup } from "./wakeup.ts";
+
+export class Scope {
+  readonly key: ScopeKey;
+  readonly #window: ReplayWindow;
+  /** Own entries of the window, rising; undefined for the tree, which owns them all. */
+  #own: StoredEvent[] | undefined;
+  readonly #readers = new Set<Wakeup>();
+  #asOf = 0;
+  #open = 0;
+  /** Of the workflow that was asked for. */
+  status = 0;
+  /** Last offset of the scope, once it has ended. */
+  finalOffset: number | undefined;
+  /** Type of the task's terminal event, once it came. */
+  taskOutcome: number | undefined;
+
+  constructor(key: ScopeKey, window: ReplayWindow, state: ScopeState) {
+    this.key = key;
+    this.#window = window;
+    this.#own = key.kind === "tree" ? undefined : [];
+    this.rebase(state);
+  }
+
+  /** Takes the registry's word as of its offset; lifecycle entries up to there count no more. */
+  rebase(state: ScopeState): void {
+    this.#asOf = state.tailOffset;
+    this.#open = state.openInSubtree;
+    this.status = state.status;
+    this.finalOffset = state.finalOffset;
+    this.taskOutcome = state.taskOutcome;
+  }
+
+  get readers(): number {
+    return this.#readers.size;
+  }
+
+  join(reader: Wakeup): void {
+    this.#readers.add(reader);
+  }
+
+  leave(reader: Wakeup): void {
+    this.#readers.delete(reader);
+  }
+
+  /** Takes an entry of this scope that the window has just taken. */
+  push(event: StoredEvent): void {
+    this.#own?.push(event);
+    this.#trim();
+    this.noteLifecycle(event);
+  }
+
+  /** Takes a lifecycle entry that may end the scope, its own or (for a task) its workflow's. */
+  noteLifecycle(event: StoredEvent): void {
+    if (event.offset > this.#asOf && this.finalOffset === undefined) this.#judge(event);
+  }
+
+  /** Gives up its entries: the window began anew. */
+  clear(): void {
+    if (this.#own !== undefined) this.#own = [];
+  }
+
+  wake(): void {
+    for (const reader of this.#readers) reader.ring();
+  }
+
+  /** Entries after the cursor that are in the window, up to these bounds; `filter` passes over others without end. */
+  takeBatch(
+    cursor: number,
+    filter: ((event: StoredEvent) => boolean) | undefined,
+    maxEntries: number,
+    maxBytes: number,
+    sizeOf: (event: StoredEvent) => number,
+  ): { events: StoredEvent[]; cursor: number } {
+    const events: StoredEvent[] = [];
+    let bytes = 0;
+    for (const event of this.#after(cursor)) {
+      if (filter !== undefined && !filter(event)) continue;
+      const size = sizeOf(event);
+      if (events.length >= maxEntries || (events.length > 0 && bytes + size > maxBytes)) {
+        // It goes on after the last one taken.
+        return { events, cursor: (events.at(-1) as StoredEvent).offset };
+      }
+      events.push(event);
+      bytes += size;
+    }
+    return { events, cursor: this.#window.tail };
+  }
+
+  *#after(cursor: number): Generator<StoredEvent> {
+    if (this.#own === undefined) {
+      for (let offset = Math.max(cursor + 1, this.#window.from); offset <= this.#window.tail; offset++) {
+        yield this.#window.at(offset) as StoredEvent;
+      }
+      return;
+    }
+    for (let i = firstAfter(this.#own, cursor); i < this.#own.length; i++) yield this.#own[i] as StoredEvent;
+  }
+
+  /** Has it an own entry after this cursor in the window? */
+  hasAfter(cursor: number): boolean {
+    const last = this.#own === undefined ? this.#window.tail : (this.#own.at(-1)?.offset ?? 0);
+    return last > cursor;
+  }
+
+  /** Is there an own entry after this cursor that passes the test? */
+  someAfter(cursor: number, test: (event: StoredEvent) => boolean): boolean {
+    for (const event of this.#after(cursor)) if (test(event)) return true;
+    return false;
+  }
+
+  #trim(): void {
+    if (this.#own === undefined || this.#own.length < 64) return;
+    const gone = firstAfter(this.#own, this.#window.from - 1);
+    if (gone * 2 > this.#own.length) this.#own = this.#own.slice(gone);
+  }
+
+  #judge(event: StoredEvent): void {
+    const { key } = this;
+    if (key.kind === "task") {
+      if (isTaskTerminal(event.type) && event.taskExecutionId === key.taskExecutionId) {
+        this.taskOutcome = event.type;
+        this.finalOffset = event.offset;
+      } else if (isWorkflowTerminal(event.type)) {
+        this.status = statusOfTerminal(event.type);
+        this.finalOffset = event.offset;
+      }
+      return;
+    }
+    if (event.type === EventType.WORKFLOW_CREATED) this.#open++;
+    if (!isWorkflowTerminal(event.type)) return;
+    this.#open--;
+    const isTop = event.workflowId === key.workflowId;
+    if (isTop) this.status = statusOfTerminal(event.type);
+    if (key.kind === "workflow" ? isTop : this.#open === 0) this.finalOffset = event.offset;
+  }
+}
+
+/** Index of the first entry after the offset. */
+function firstAfter(events: readonly StoredEvent[], offset: number): number {
+  let low = 0;
+  let high = events.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((events[middle] as StoredEvent).offset <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,98 @@
+/** A subscription as callers ask for it, on whatever protocol: checks who and what, then follows. */
+import type { Access, WorkflowIdentity } from "./access.ts";
+import { DomainError } from "./errors.ts";
+import { EventType } from "./event.ts";
+import { type FollowDeps, type FollowMessage, type FollowRequest, follow } from "./follow.ts";
+import { limits } from "./limits.ts";
+import type { CallOwner, OpenCalls } from "./open-call.ts";
+import type { EventFilter, ScopeKey } from "./ports.ts";
+import type { Registry } from "./registry.ts";
+
+export interface SubscribeDeps extends FollowDeps {
+  readonly registry: Registry;
+  readonly calls: OpenCalls;
+}
+
+export type Target =
+  | { readonly kind: "workflow" | "consolidated"; readonly workflowId: string }
+  | { readonly kind: "task"; readonly workflowId: string; readonly taskExecutionId: string };
+
+export interface SubscribeOptions {
+  readonly start: number | "latest";
+  /** Empty: all. */
+  readonly types: readonly number[];
+  /** Empty: all. */
+  readonly tasks: readonly string[];
+  readonly minIntervalMs: number;
+  /** 0: the default. */
+  readonly heartbeatIntervalMs: number;
+  readonly idleTimeoutMs: number;
+  readonly expectedEpoch: number;
+}
+
+/** The first message is `opened`; what is wrong with the request is thrown before it. */
+export async function* subscribe(
+  deps: SubscribeDeps,
+  access: Access,
+  owner: CallOwner,
+  target: Target,
+  options: SubscribeOptions,
+  signal: AbortSignal,
+): AsyncGenerator<FollowMessage> {
+  const { identity } = await deps.registry.require(access, target.workflowId);
+  const request = toFollowRequest(access, identity, target, options);
+  const call = deps.calls.open("reader", owner);
+  try {
+    yield* follow(deps, request, call, signal);
+  } catch (error) {
+    if (error instanceof DomainError && error.code === "not_found") deps.registry.forget(identity.workflowId);
+    throw error;
+  } finally {
+    call.end();
+  }
+}
+
+function toFollowRequest(
+  access: Access,
+  identity: WorkflowIdentity,
+  target: Target,
+  options: SubscribeOptions,
+): FollowRequest {
+  const heartbeatIntervalMs = options.heartbeatIntervalMs || limits.heartbeatMs.default;
+  const { minIntervalMs, idleTimeoutMs } = options;
+  const least = Math.min(heartbeatIntervalMs, idleTimeoutMs || Number.POSITIVE_INFINITY);
+  if (minIntervalMs > 0 && minIntervalMs >= least) {
+    throw new DomainError(
+      "invalid_argument",
+      `min_interval_ms: ${minIntervalMs} must be below the heartbeat interval (${heartbeatIntervalMs} ms)${idleTimeoutMs > 0 ? ` and the idle timeout (${idleTimeoutMs} ms)` : ""}`,
+    );
+  }
+  return {
+    streamId: identity.streamId,
+    scope: toScopeKey(identity, target),
+    filter: toFilter(access, options.types, options.tasks),
+    start: options.start,
+    heartbeatIntervalMs,
+    idleTimeoutMs,
+    minIntervalMs,
+    expectedEpoch: options.expectedEpoch,
+  };
+}
+
+export function toScopeKey({ workflowId, path }: WorkflowIdentity, target: Target): ScopeKey {
+  if (target.kind === "task") return { kind: "task", workflowId, taskExecutionId: target.taskExecutionId };
+  if (target.kind === "workflow") return { kind: "workflow", workflowId };
+  return path.length === 1 ? { kind: "tree", workflowId } : { kind: "subtree", workflowId };
+}
+
+const variableTypes: readonly number[] = [EventType.VARIABLE_SET, EventType.VARIABLE_DELETED];
+const otherTypes = Object.values(EventType).filter((type) => !variableTypes.includes(type));
+
+/** What the caller asked for, less what the credential may not see. */
+export function toFilter(access: Access, types: readonly number[], tasks: readonly string[]): EventFilter {
+  const asked = types.length === 0 ? undefined : types;
+  return {
+    types: access.seesVariables ? asked : (asked ?? otherTypes).filter((type) => !variableTypes.includes(type)),
+    tasks: tasks.length === 0 ? undefined : tasks,
+  };
+}

@@ -1,0 +1,58 @@
+/** Where a request goes: origin check, then health, SSE, or the RPCs; everything else gets a clear 404 or 405. */
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { answerJson } from "./answer.ts";
+import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
+import type { OriginCheck } from "./origin.ts";
+import type { Handler } from "./port.ts";
+import { isSsePath, type SseDeps, serveSse } from "./sse.ts";
+
+export interface HandlerDeps {
+  readonly originCheck: OriginCheck;
+  readonly readiness: Readiness;
+  readonly sse: SseDeps;
+  /** The RPCs; calls `fallback` for paths that are none. */
+  readonly rpc: (fallback: Handler) => Handler;
+}
+
+export function createHandler(deps: HandlerDeps): Handler {
+  const rpc = deps.rpc(notFound);
+  return (request, response) => {
+    // A client that leaves in the middle is no fault of this server.
+    request.on("error", () => {});
+    response.on("error", () => {});
+    if (!deps.originCheck(request, response)) return;
+    const url = toUrl(request.url);
+    if (url === undefined) return answerJson(response, 400, badPath(request.url));
+    const isSse = isSsePath(url.pathname);
+    if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") return rpc(request, response);
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return answerJson(
+        response,
+        405,
+        { code: "unimplemented", message: `${request.method} ${url.pathname}: only GET is served here` },
+        { allow: "GET, HEAD" },
+      );
+    }
+    if (isSse) void serveSse(deps.sse, request, response, url);
+    else if (url.pathname === "/healthz") serveHealthz(response);
+    else void serveReadyz(response, deps.readiness);
+  };
+}
+
+function notFound(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  const path = request.url.split("?")[0];
+  answerJson(response, 404, {
+    code: "not_found",
+    message: `${request.method} ${path}: there is nothing here. RPCs are POST /tributary.v1.<Service>/<Method>; event streams GET /api/tenants/<slug>/stream/workflows/<id>; see the README`,
+  });
+}
+
+function toUrl(path: string): URL | undefined {
+  // Not new URL(path, base): "//x" would be read as a host.
+  return URL.parse(`http://localhost${path.startsWith("/") ? path : `/${path}`}`) ?? undefined;
+}
+
+const badPath = (path: string) => ({
+  code: "invalid_argument",
+  message: `${JSON.stringify(path.slice(0, 80))} is not a path`,
+});

@@ -1,0 +1,229 @@
+/**
+ * Wires everything: the only file that knows all parts. Opens in order, closes in reverse. `startServer` is what the
+ * command line, the tests and the benchmarks start.
+ */
+import { randomBytes } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { type Logger, pino } from "pino";
+import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
+import { migrate } from "../db/migrate.ts";
+import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import { assertComplete } from "./auth/access-rules.ts";
+import { apiKeyPrefix } from "./auth/api-key.ts";
+import { Authenticator, devTenant } from "./auth/authenticator.ts";
+import { startRevocationSweep } from "./auth/revocation-sweep.ts";
+import { StreamTokens } from "./auth/stream-token.ts";
+import { createMemoryBus } from "./bus/memory-bus.ts";
+import type { Config } from "./config.ts";
+import { Appender } from "./core/appender.ts";
+import { systemClock } from "./core/clock.ts";
+import { Hub } from "./core/hub.ts";
+import { limits } from "./core/limits.ts";
+import { OpenCalls } from "./core/open-call.ts";
+import { Registry } from "./core/registry.ts";
+import { TaskHints } from "./core/task-hints.ts";
+import type { TenantStore } from "./core/tenants.ts";
+import { createHandler } from "./http/handler.ts";
+import { createOriginCheck } from "./http/origin.ts";
+import { type Handler, openPort } from "./http/port.ts";
+import { accessInterceptor, errorInterceptor } from "./rpc/interceptors.ts";
+import { registerServices, services } from "./rpc/services.ts";
+import { validationInterceptor } from "./rpc/validation.ts";
+import { createPgEventStore } from "./store/pg-event-store.ts";
+import { createPgTenantStore } from "./store/pg-tenant-store.ts";
+import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
+
+export interface RunningServer {
+  readonly url: string;
+  /** In development mode: the key of the tenant `dev`. */
+  readonly devKey: string | undefined;
+  readonly log: Logger;
+  /** Resolves if the embedded Postgres ends by itself: then this server cannot go on. */
+  readonly lost: Promise<Error>;
+  /** Drains and closes everything; safe twice. */
+  close(): Promise<void>;
+}
+
+/** In the data folder: the key of the tenant `dev`. */
+export const devKeyFile = "dev-key";
+
+const connectTimeoutMs = 5000;
+const statementTimeoutMs = 30_000;
+/** New calls on old connections are served for so long after a drain began, ms (contract §7). */
+const lateCallsMs = 2000;
+
+export async function startServer(config: Config): Promise<RunningServer> {
+  const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
+  const closers: Closers = [];
+  const closeAll = async () => {
+    for (const { name, close } of closers.splice(0).toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        log.error({ err: error }, `closing ${name} failed`);
+      }
+    }
+  };
+  try {
+    return await open(config, log, closers, closeAll);
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function open(
+  config: Config,
+  log: Logger,
+  closers: Closers,
+  closeAll: () => Promise<void>,
+): Promise<RunningServer> {
+  assertComplete(services);
+  const { url, lost } =
+    config.DATABASE_URL === undefined
+      ? await openEmbedded(config, log, closers)
+      : { url: config.DATABASE_URL, lost: new Promise<Error>(() => {}) };
+  const { warnings } = await migrate(url, connectTimeoutMs);
+  for (const warning of warnings) log.warn(warning);
+
+  const database: DatabaseOptions = {
+    url,
+    poolSize: config.POOL_SIZE,
+    connectTimeoutMs,
+    statementTimeoutMs,
+    onError: (error) => log.warn({ err: error }, "a connection to the database was lost; it is replaced when needed"),
+  };
+  const clock = systemClock;
+  const random = Math.random;
+  const onFailure = (message: string, error: Error) => log.warn({ err: error }, message);
+  const logBug = (errorId: string, error: unknown) => log.error({ err: error, errorId }, "internal error");
+
+  const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
+  closers.push({ name: "the database connections", close: () => store.close() });
+  const tenants = createPgTenantStore(store.pool);
+  const bus = createMemoryBus();
+  closers.push({ name: "the bus", close: () => bus.close() });
+  const hub = new Hub({ store, bus, clock, onFailure });
+  closers.push({ name: "the hub", close: () => hub.close() });
+  const registry = new Registry(createPgWorkflowStore(store.pool));
+  const calls = new OpenCalls({ clock, random });
+  const appender = new Appender({ store, bus, clock, random, onFailure }, { commitConnections: config.COMMIT_CONNECTIONS });
+  closers.push({ name: "the appender", close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)) });
+
+  const tokens = new StreamTokens(tenants);
+  const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
+  const authenticator = new Authenticator(
+    { store: tenants, tokens, clock },
+    { adminKey: config.TRIBUTARY_ADMIN_KEY, devKey },
+  );
+  const sweep = startRevocationSweep({ store: tenants, calls, clock, onFailure });
+  closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
+
+  let draining = false;
+  const servingListeners = new Set<() => void>();
+  const deps = {
+    hub, store, clock, registry, calls, appender, tenants, authenticator, tokens, logBug,
+    taskHints: new TaskHints(),
+    onDropped: (event: { workflowId: string; taskExecutionId: string }, why: string) =>
+      log.warn(
+        { workflowId: event.workflowId, taskExecutionId: event.taskExecutionId, why },
+        "an accepted event could not be stored",
+      ),
+    isServing: () => !draining,
+    onChange: (listener: () => void) => {
+      servingListeners.add(listener);
+      return () => servingListeners.delete(listener);
+    },
+  };
+  const handler = createHandler({
+    originCheck: createOriginCheck({ developmentMode: config.developmentMode, origins: config.CORS_ORIGINS }),
+    readiness: {
+      notReady: async () => {
+        if (draining) return "draining";
+        return (await isReachable(store.pool)) ? undefined : "database away";
+      },
+      degraded: () => (bus.degraded() === undefined ? undefined : "bus"),
+    },
+    sse: deps,
+    rpc: (fallback: Handler) =>
+      connectNodeAdapter({
+        routes: (router) => registerServices(router, deps),
+        fallback: fallback as never,
+        interceptors: [errorInterceptor(logBug), accessInterceptor(authenticator), validationInterceptor],
+        readMaxBytes: limits.messageBytesIn,
+        writeMaxBytes: limits.messageBytesIn,
+        // No compression: small messages gain nothing, and it would hide a slow reader behind its buffers.
+        acceptCompression: [],
+      }) as Handler,
+  });
+  const port = await openPort(config.HOST, config.PORT, handler);
+
+  closers.push({
+    name: "the port",
+    close: async () => {
+      const signal = AbortSignal.timeout(config.DRAIN_TIMEOUT_MS);
+      draining = true;
+      for (const listener of servingListeners) listener();
+      port.stopListening();
+      if (port.connections > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
+      port.refuseNew();
+      await calls.drain("writer", signal);
+      await appender.close(signal);
+      await calls.drain("reader", signal);
+      await port.close();
+    },
+  });
+  let closing: Promise<void> | undefined;
+  return {
+    url: `http://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
+    devKey,
+    log,
+    lost,
+    close: () => (closing ??= closeAll()),
+  };
+}
+
+type Closers = { name: string; close: () => Promise<void> | void }[];
+
+async function openEmbedded(config: Config, log: Logger, closers: Closers): Promise<{ url: string; lost: Promise<Error> }> {
+  const postgres = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: (line) => log.info(line) });
+  closers.push({ name: "the embedded Postgres", close: () => postgres.stop() });
+  log.info(
+    `embedded Postgres ${postgres.version} in ${config.DATA_DIR}${postgres.takenOver ? ", taken over from a server that was killed" : ""}`,
+  );
+  return { url: postgres.url, lost: postgres.lost };
+}
+
+/** Makes the tenant `dev` and gives its key: the one that was set, or one that is kept in the data folder. */
+async function openDevelopmentMode(config: Config, tenants: TenantStore): Promise<string> {
+  await tenants.createTenant({
+    slug: devTenant,
+    displayName: "Development",
+    limits: { maxStreams: 0, maxSessions: 0, maxEventsPerSecond: 0, maxBytesPerSecond: 0, maxOpenWorkflows: 0 },
+    retentionMs: 0,
+    retentionEvents: 0,
+  });
+  if (config.TRIBUTARY_DEV_KEY !== undefined) return config.TRIBUTARY_DEV_KEY;
+  const fresh = `${apiKeyPrefix}dev_${randomBytes(12).toString("base64url")}`;
+  if (config.DATABASE_URL !== undefined) return fresh;
+  // Kept, so that a restart does not lock out the terminal beside it; the command line finds it there.
+  const file = join(config.DATA_DIR, devKeyFile);
+  try {
+    await writeFile(file, `${fresh}\n`, { flag: "wx", mode: 0o600 });
+    return fresh;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return (await readFile(file, "utf8")).trim();
+  }
+}
+
+async function isReachable(pool: Pool): Promise<boolean> {
+  try {
+    await pool.query("select 1");
+    return true;
+  } catch {
+    return false; // whatever it is: not reachable; the log has it from where it matters
+  }
+}

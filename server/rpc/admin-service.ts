@@ -1,0 +1,135 @@
+/** AdminService: tenants and keys. Sessions, statistics and system events are not built yet and answer UNIMPLEMENTED. */
+import { randomBytes } from "node:crypto";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
+import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
+import { createApiKeySecret, hashApiKey } from "../auth/api-key.ts";
+import type { Authenticator } from "../auth/authenticator.ts";
+import { DomainError } from "../core/errors.ts";
+import type { OpenCalls } from "../core/open-call.ts";
+import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
+import { principalOf } from "./context.ts";
+import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
+
+export interface AdminDeps {
+  readonly tenants: TenantStore;
+  readonly authenticator: Pick<Authenticator, "forget" | "forgetTenant">;
+  readonly calls: Pick<OpenCalls, "revoke">;
+}
+
+export function adminService(router: ConnectRouter, deps: AdminDeps): void {
+  router.service(AdminService, {
+    async createTenant(request) {
+      const tenant = await deps.tenants.createTenant({
+        slug: request.slug,
+        displayName: request.displayName,
+        limits: toLimits(request.limits),
+        retentionMs: Number(request.retentionMs),
+        retentionEvents: Number(request.retentionEvents),
+      });
+      if (tenant === undefined) {
+        throw new DomainError("already_exists", `slug: there is a tenant ${request.slug} already; choose another slug`);
+      }
+      return { tenant: toTenantMessage(tenant) };
+    },
+    async updateTenant(request) {
+      const tenant = await deps.tenants.updateTenant(request.slug, {
+        displayName: request.displayName,
+        limits: request.limits && toLimits(request.limits),
+        retentionMs: toOptionalNumber(request.retentionMs),
+        retentionEvents: toOptionalNumber(request.retentionEvents),
+        disabled: request.disabled,
+      });
+      if (tenant === undefined) throw unknownTenant(request.slug);
+      if (tenant.disabled) {
+        deps.authenticator.forgetTenant(tenant.slug);
+        deps.calls.revoke((owner) => owner.tenant === tenant.slug);
+      }
+      return { tenant: toTenantMessage(tenant) };
+    },
+    async listTenants(request) {
+      const after = fromPageToken(request.pageToken, slugPosition)?.slug ?? "";
+      const page = await deps.tenants.listTenants(pageSizeOf(request.pageSize), after);
+      return {
+        tenants: page.tenants.map(toTenantMessage),
+        nextPageToken: toPageToken(page.next === undefined ? undefined : { slug: page.next }),
+      };
+    },
+    async createApiKey(request, context) {
+      assertOwnTenant(context, request.tenantSlug);
+      const secret = createApiKeySecret();
+      const key = await deps.tenants.createKey(
+        {
+          apiKeyId: `key_${randomBytes(9).toString("base64url")}`,
+          tenant: request.tenantSlug,
+          displayName: request.displayName,
+          roles: request.roles.length === 0 ? [Role.READ, Role.PUBLISH] : [...new Set(request.roles)],
+        },
+        hashApiKey(secret),
+      );
+      if (key === undefined) throw unknownTenant(request.tenantSlug);
+      return { apiKeyId: key.apiKeyId, key: secret };
+    },
+    async listApiKeys(request, context) {
+      assertOwnTenant(context, request.tenantSlug);
+      const after = fromPageToken(request.pageToken, keyPosition);
+      const { keys, more } = await deps.tenants.listKeys(request.tenantSlug, pageSizeOf(request.pageSize), after);
+      const last = keys.at(-1);
+      return {
+        apiKeys: keys.map(toKeyMessage),
+        nextPageToken: toPageToken(
+          more && last !== undefined ? { createdMs: last.createdMs, apiKeyId: last.apiKeyId } : undefined,
+        ),
+      };
+    },
+    async revokeApiKey({ apiKeyId }, context) {
+      const found = await deps.tenants.findKey(apiKeyId);
+      if (found === undefined) {
+        throw new DomainError("not_found", `api_key_id: there is no key ${JSON.stringify(apiKeyId)}; see ListApiKeys`);
+      }
+      assertOwnTenant(context, found.tenant);
+      const key = await deps.tenants.revokeKey(apiKeyId);
+      deps.authenticator.forget(apiKeyId);
+      deps.calls.revoke((owner) => owner.apiKeyId === apiKeyId);
+      return { apiKey: toKeyMessage(key ?? found) };
+    },
+  });
+}
+
+/** A tenant's key administers its own tenant alone. */
+function assertOwnTenant(context: HandlerContext, slug: string): void {
+  const principal = principalOf(context);
+  if (principal.kind === "admin" || principal.tenant === slug) return;
+  throw new DomainError("permission_denied", `tenant_slug: ${slug} is not the tenant of the credential`);
+}
+
+const unknownTenant = (slug: string) =>
+  new DomainError("not_found", `there is no tenant ${slug}; make it with AdminService.CreateTenant`);
+
+const toOptionalNumber = (value: bigint | undefined) => (value === undefined ? undefined : Number(value));
+
+const toLimits = (limits: TenantLimits | undefined) => ({
+  maxStreams: limits?.maxStreams ?? 0,
+  maxSessions: limits?.maxSessions ?? 0,
+  maxEventsPerSecond: limits?.maxEventsPerSecond ?? 0,
+  maxBytesPerSecond: Number(limits?.maxBytesPerSecond ?? 0n),
+  maxOpenWorkflows: limits?.maxOpenWorkflows ?? 0,
+});
+
+const toTenantMessage = (tenant: Tenant) => ({
+  slug: tenant.slug,
+  displayName: tenant.displayName,
+  limits: { ...tenant.limits, maxBytesPerSecond: BigInt(tenant.limits.maxBytesPerSecond) },
+  retentionMs: BigInt(tenant.retentionMs),
+  retentionEvents: BigInt(tenant.retentionEvents),
+  disabled: tenant.disabled,
+  createdMs: BigInt(tenant.createdMs),
+});
+
+const toKeyMessage = (key: ApiKey) => ({
+  apiKeyId: key.apiKeyId,
+  tenantSlug: key.tenant,
+  displayName: key.displayName,
+  roles: key.roles as Role[],
+  createdMs: BigInt(key.createdMs),
+  revokedMs: BigInt(key.revokedMs ?? 0),
+});

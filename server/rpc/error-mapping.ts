@@ -1,0 +1,51 @@
+/**
+ * The one place where errors become Connect errors (and, through the code, HTTP statuses). Everything that is not known
+ * is a bug: its text goes to the log under an id, and the caller gets the id.
+ */
+import { randomUUID } from "node:crypto";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { DomainError, type ErrorCode } from "../core/errors.ts";
+import { StoreError } from "../core/ports.ts";
+import { isDatabaseAway } from "../store/store-errors.ts";
+
+const codes: Record<ErrorCode, Code> = {
+  unauthenticated: Code.Unauthenticated,
+  permission_denied: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  already_exists: Code.AlreadyExists,
+  invalid_argument: Code.InvalidArgument,
+  failed_precondition: Code.FailedPrecondition,
+  aborted: Code.Aborted,
+  out_of_range: Code.OutOfRange,
+  resource_exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
+  unimplemented: Code.Unimplemented,
+};
+
+export type LogBug = (errorId: string, error: unknown) => void;
+
+export function toConnectError(error: unknown, logBug: LogBug): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof DomainError) {
+    const mapped = new ConnectError(error.message, codes[error.code]);
+    if (error.retryAfterMs !== undefined) {
+      mapped.details.push({ desc: RetryInfoSchema, value: { retryDelay: toDuration(error.retryAfterMs) } });
+    }
+    return mapped;
+  }
+  if (isDatabaseAway(error)) {
+    return new ConnectError("the database cannot be reached right now; try again", Code.Unavailable);
+  }
+  if (error instanceof Error && error.name === "AbortError") {
+    return new ConnectError("the call was cancelled", Code.Canceled);
+  }
+  const errorId = randomUUID();
+  logBug(errorId, error instanceof StoreError ? (error.cause ?? error) : error);
+  return new ConnectError(`internal error; the server's log has it under ${errorId}`, Code.Internal);
+}
+
+const toDuration = (ms: number) => ({
+  seconds: BigInt(Math.floor(ms / 1000)),
+  nanos: (ms % 1000) * 1_000_000,
+});

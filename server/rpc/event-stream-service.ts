@@ -1,0 +1,103 @@
+/** EventStreamService: decode, follow, encode. StreamMany and Multiplex are not built yet and answer UNIMPLEMENTED. */
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
+import { type StreamMessage, type StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
+import { EventStreamService, type ReadEventsRequest } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { toCallOwner } from "../auth/principal.ts";
+import { DomainError } from "../core/errors.ts";
+import type { Page } from "../core/ports.ts";
+import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target, toFilter, toScopeKey } from "../core/subscribe.ts";
+import { accessOf, principalOf } from "./context.ts";
+import { toEvent, toStreamMessage } from "./conversions.ts";
+import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { pageSizeOf } from "./page-token.ts";
+
+export interface EventStreamDeps extends SubscribeDeps {
+  readonly logBug: LogBug;
+}
+
+export function eventStreamService(router: ConnectRouter, deps: EventStreamDeps): void {
+  router.service(EventStreamService, {
+    streamWorkflow: ({ workflowId, options }, context) =>
+      messages(deps, { kind: "workflow", workflowId }, options, context),
+    streamWorkflowConsolidated: ({ workflowId, options }, context) =>
+      messages(deps, { kind: "consolidated", workflowId }, options, context),
+    streamTask: ({ workflowId, taskExecutionId, options }, context) =>
+      messages(deps, { kind: "task", workflowId, taskExecutionId }, options, context),
+    readEvents: (request, context) => readEvents(deps, request, context),
+  });
+}
+
+async function* messages(
+  deps: EventStreamDeps,
+  target: Target,
+  options: StreamOptions | undefined,
+  context: HandlerContext,
+): AsyncGenerator<{ message: StreamMessage }> {
+  try {
+    const subscription = subscribe(
+      deps,
+      accessOf(context),
+      toCallOwner(principalOf(context)),
+      target,
+      toSubscribeOptions(options),
+      context.signal,
+    );
+    for await (const message of subscription) yield { message: toStreamMessage(message) };
+  } catch (error) {
+    throw toConnectError(error, deps.logBug);
+  }
+}
+
+function toSubscribeOptions(options: StreamOptions | undefined): SubscribeOptions {
+  if (options !== undefined && options.conflateTypes.length > 0) {
+    throw new DomainError("unimplemented", "options.conflate_types: not built yet; leave it empty");
+  }
+  const start = options?.start;
+  return {
+    start: start?.case === "latest" && start.value ? "latest" : start?.case === "afterOffset" ? Number(start.value) : 0,
+    types: options?.types ?? [],
+    tasks: options?.taskExecutionIds ?? [],
+    minIntervalMs: options?.minIntervalMs ?? 0,
+    heartbeatIntervalMs: options?.heartbeatIntervalMs ?? 0,
+    idleTimeoutMs: options?.idleTimeoutMs ?? 0,
+    expectedEpoch: Number(options?.expectedEpoch ?? 0n),
+  };
+}
+
+async function readEvents(deps: EventStreamDeps, request: ReadEventsRequest, context: HandlerContext) {
+  const access = accessOf(context);
+  const { identity } = await deps.registry.require(access, request.workflowId);
+  const limit = pageSizeOf(request.limit);
+  const cursor = Number(request.cursor);
+  const page = await deps.store.readPage({
+    streamId: identity.streamId,
+    scope: toScopeKey(identity, {
+      kind: request.consolidated ? "consolidated" : "workflow",
+      workflowId: identity.workflowId,
+    }),
+    filter: toFilter(access, request.types, request.taskExecutionIds),
+    cursor: request.descending && cursor === 0 ? Number.MAX_SAFE_INTEGER : cursor,
+    upTo: Number.MAX_SAFE_INTEGER,
+    descending: request.descending,
+    limit,
+  });
+  if (page === undefined) {
+    deps.registry.forget(identity.workflowId);
+    throw new DomainError("not_found", `workflow ${identity.workflowId} does not exist any more`);
+  }
+  if (!request.descending && cursor > page.tailOffset) {
+    throw new DomainError("out_of_range", `cursor: ${cursor} is beyond the tail of the stream, which is ${page.tailOffset}`);
+  }
+  return {
+    events: page.events.map(toEvent),
+    nextCursor: BigInt(request.descending ? Math.max(page.scannedTo, 0) : Math.min(page.scannedTo, page.tailOffset)),
+    more: hasMore(page, request.descending),
+    tailOffset: BigInt(page.tailOffset),
+    floorOffset: BigInt(page.floorOffset),
+  };
+}
+
+/** Descending, the cursor is the last offset looked at: below it there is more until 1, or the floor, is reached. */
+function hasMore(page: Page, descending: boolean): boolean {
+  return descending ? page.scannedTo > page.floorOffset + 1 : page.scannedTo < page.tailOffset;
+}

@@ -1,0 +1,209 @@
+/** TaskStreamService. PublishTaskStream (sessions) is not built yet and answers UNIMPLEMENTED. */
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import {
+  type PublishTaskEventsRequest,
+  PublishTaskEventsProgressSchema,
+  PublishTaskEventsRequestSchema,
+  type StreamTaskDataRequest,
+  type TaskEvent,
+  TaskEventSchema,
+  TaskStreamService,
+} from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
+import { toCallOwner } from "../auth/principal.ts";
+import type { Clock } from "../core/clock.ts";
+import { DomainError } from "../core/errors.ts";
+import { type NewEvent, payloadSize } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { OpenCall, OpenCalls } from "../core/open-call.ts";
+import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
+import { accessOf, principalOf } from "./context.ts";
+import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { invalidReason } from "./validation.ts";
+
+export interface TaskStreamDeps extends PublishDeps {
+  readonly calls: OpenCalls;
+  readonly clock: Clock;
+  readonly logBug: LogBug;
+}
+
+export function taskStreamService(router: ConnectRouter, deps: TaskStreamDeps): void {
+  router.service(TaskStreamService, {
+    streamTaskData: (request, context) => streamTaskData(deps, request, context),
+    publishTaskEvents: (requests, context) => publishTaskEvents(deps, requests, context),
+  });
+}
+
+async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataRequest, context: HandlerContext) {
+  assertNumbered(request.producerId, request.sequence, "sequence");
+  const published = await publishOne(
+    deps,
+    accessOf(context),
+    {
+      workflowId: request.workflowExecutionId,
+      taskExecutionId: request.taskExecutionId,
+      producerId: request.producerId,
+      sequence: Number(request.sequence),
+      type: request.type,
+      payload: request.payload,
+      timestampMs: Number(request.timestampMs) || deps.clock.now(),
+    },
+    request.waitForDurable,
+  );
+  return {
+    acknowledged: true,
+    level: published.durable ? AckLevel.DURABLE : AckLevel.ACCEPTED,
+    duplicate: published.duplicate,
+    offset: BigInt(published.offset),
+    cancelRequested: published.cancelRequested,
+  };
+}
+
+async function publishTaskEvents(
+  deps: TaskStreamDeps,
+  requests: AsyncIterable<PublishTaskEventsRequest>,
+  context: HandlerContext,
+) {
+  const publishing = new PublishCall(deps, accessOf(context));
+  const call = deps.calls.open("writer", toCallOwner(principalOf(context)));
+  let taken = 0;
+  let producerId: string | undefined;
+  try {
+    for await (const request of untilClosing(requests, call, context.signal)) {
+      producerId ??= request.producerId;
+      taken = await addMessage(deps, publishing, request, producerId, taken, context.signal);
+      if (publishing.failure !== undefined) break;
+    }
+    if (call.closing !== undefined) publishing.fail(taken, closedError(call));
+    await publishing.settled();
+  } finally {
+    call.end();
+  }
+  const { totals, failure } = publishing;
+  if (failure === undefined) {
+    return {
+      accepted: BigInt(totals.accepted),
+      duplicates: BigInt(totals.duplicates),
+      lastOffset: BigInt(totals.lastOffset),
+    };
+  }
+  const mapped = toConnectError(failure.error, deps.logBug);
+  mapped.details.push({
+    desc: PublishTaskEventsProgressSchema,
+    value: {
+      accepted: BigInt(totals.accepted),
+      duplicates: BigInt(totals.duplicates),
+      failedIndex: BigInt(failure.index),
+    },
+  });
+  throw mapped;
+}
+
+/** Hands over the valid events of a message up to the first that is not; returns the count over the whole call. */
+async function addMessage(
+  deps: TaskStreamDeps,
+  publishing: PublishCall,
+  request: PublishTaskEventsRequest,
+  producerId: string,
+  taken: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const wrong = wrongWithMessage(request, producerId);
+  if (wrong !== undefined && wrong.index === undefined) {
+    publishing.fail(taken, wrong.error);
+    return taken;
+  }
+  const valid = wrong?.index === undefined ? request.events : request.events.slice(0, wrong.index);
+  const now = deps.clock.now();
+  await publishing.add(
+    valid.map((event) => toNewEvent(event, producerId, now)),
+    taken,
+    signal,
+  );
+  if (wrong !== undefined) publishing.fail(taken + valid.length, wrong.error);
+  return taken + request.events.length;
+}
+
+/** `index`: of the first event that is at fault; undefined: the message as a whole is. */
+function wrongWithMessage(
+  request: PublishTaskEventsRequest,
+  producerId: string,
+): { index: number | undefined; error: Error } | undefined {
+  if (request.producerId !== producerId) {
+    return whole(
+      `producer_id: ${JSON.stringify(request.producerId)} differs from ${JSON.stringify(producerId)} of the first message; use one call for each producer`,
+    );
+  }
+  let bytes = 0;
+  for (const event of request.events) bytes += payloadSize(event.payload.value);
+  if (bytes > limits.publishMessageBytes) {
+    return whole(`events: ${bytes} bytes of payload in one message, at most ${limits.publishMessageBytes}; send several messages`);
+  }
+  const reason = invalidReason(PublishTaskEventsRequestSchema, request);
+  if (reason !== undefined) {
+    const index = request.events.findIndex((event) => invalidReason(TaskEventSchema, event) !== undefined);
+    return { index: index === -1 ? undefined : index, error: invalid(reason) };
+  }
+  const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
+  if (unnumbered === -1) return undefined;
+  return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };
+}
+
+const whole = (message: string) => ({ index: undefined, error: invalid(message) });
+const invalid = (message: string) => new ConnectError(message, Code.InvalidArgument);
+
+function assertNumbered(producerId: string, sequence: bigint, field: string): void {
+  if (producerId !== "" && sequence === 0n) throw unnumberedError(field, producerId);
+}
+
+const unnumberedError = (field: string, producerId: string) =>
+  new DomainError(
+    "invalid_argument",
+    `${field}: 0, though producer_id ${JSON.stringify(producerId)} is given; number the producer's events 1, 2, 3 …, or leave producer_id out`,
+  );
+
+function toNewEvent(event: TaskEvent, producerId: string, now: number): NewEvent {
+  return {
+    workflowId: event.workflowId,
+    taskExecutionId: event.taskExecutionId,
+    producerId,
+    sequence: Number(event.sequence),
+    type: event.type,
+    payload: event.payload.value,
+    timestampMs: Number(event.timestampMs) || now,
+  };
+}
+
+/** The messages until the call has to end: a drain or an expired credential must not wait for the client's next one. */
+async function* untilClosing<T>(messages: AsyncIterable<T>, call: OpenCall, signal: AbortSignal): AsyncGenerator<T> {
+  const { promise: closing, resolve } = Promise.withResolvers<"closing">();
+  const stopListening = call.onClosing(() => resolve("closing"));
+  const onAbort = () => resolve("closing");
+  signal.addEventListener("abort", onAbort, { once: true });
+  const iterator = messages[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = iterator.next();
+      const result = await Promise.race([next, closing]);
+      if (result === "closing") {
+        next.catch(() => {}); // nobody waits for it any more
+        return;
+      }
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    stopListening();
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function closedError(call: OpenCall): DomainError {
+  switch (call.closing?.reason) {
+    case "credential_expired":
+    case "revoked":
+      return new DomainError("unauthenticated", "the credential expired or was revoked during the call; use another one");
+    default:
+      return new DomainError("unavailable", "this server stops; send the rest to another one");
+  }
+}

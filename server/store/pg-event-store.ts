@@ -1,0 +1,108 @@
+/**
+ * EventStore on Postgres. `append` goes through the function of that name on one of a few commit connections;
+ * everything else is a read on the pool.
+ */
+import { createPool, type DatabaseOptions, type Pool } from "../../db/pool.ts";
+import { type EventRow, readPage } from "../../db/statements/read-page.ts";
+import { readParents } from "../../db/statements/read-parents.ts";
+import { readScope } from "../../db/statements/read-scope.ts";
+import { readTails } from "../../db/statements/read-tails.ts";
+import type { StoredEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { EventStore, Page, PageRequest, ScopeKey, ScopeState } from "../core/ports.ts";
+import { toAppendGroup, toGroupResult } from "./append-group.ts";
+import { CommitConnection } from "./commit-connection.ts";
+
+export interface PgEventStore extends EventStore {
+  readonly pool: Pool;
+  close(): Promise<void>;
+}
+
+export function createPgEventStore(options: DatabaseOptions & { commitConnections: number }): PgEventStore {
+  const pool = createPool(options);
+  const connections = Array.from({ length: options.commitConnections }, () => new CommitConnection(options));
+  return {
+    pool,
+    async append(connection, commands) {
+      const commit = connections[connection];
+      if (commit === undefined) throw new RangeError(`no commit connection ${connection}`);
+      const group = toAppendGroup(commands);
+      return toGroupResult(commands, group, await commit.append(group));
+    },
+    readScope: (streamId, scope) => scopeState(pool, streamId, scope),
+    readPage: (request) => page(pool, request),
+    readTails: (streamIds) => readTails(pool, streamIds),
+    readParents: (streamId) => readParents(pool, streamId),
+    async close() {
+      await Promise.all([...connections.map((connection) => connection.close()), pool.end()]);
+    },
+  };
+}
+
+async function scopeState(pool: Pool, streamId: string, scope: ScopeKey): Promise<ScopeState | undefined> {
+  const row = await readScope(
+    pool,
+    streamId,
+    scope.workflowId,
+    scope.kind === "task" ? scope.taskExecutionId : "",
+  );
+  if (row === undefined) return undefined;
+  const finalOffset =
+    scope.kind === "task"
+      ? (row.taskTerminalOffset ?? row.terminalOffset)
+      : scope.kind === "workflow"
+        ? row.terminalOffset
+        : row.subtreeFinalOffset;
+  return {
+    streamId,
+    epoch: row.epoch,
+    tailOffset: row.tailOffset,
+    floorOffset: row.floorOffset,
+    status: row.status,
+    openInSubtree: row.openInSubtree,
+    finalOffset,
+    taskOutcome: row.taskTerminalType,
+  };
+}
+
+async function page(pool: Pool, request: PageRequest): Promise<Page | undefined> {
+  const { scope, filter, descending } = request;
+  const found = await readPage(pool, {
+    streamId: request.streamId,
+    workflowId: scope.kind === "tree" ? undefined : scope.workflowId,
+    subtree: scope.kind === "subtree",
+    types: filter.types,
+    tasks: tasksOf(scope, filter.tasks),
+    from: descending ? 0 : request.cursor,
+    to: descending ? request.cursor : request.upTo,
+    descending,
+    limit: request.limit,
+    maxBytes: limits.batchBytes,
+  });
+  if (found === undefined) return undefined;
+  return {
+    events: found.rows.map(toStoredEvent),
+    scannedTo: found.stoppedAt ?? (descending ? 0 : request.upTo),
+    floorOffset: found.floorOffset,
+    tailOffset: found.tailOffset,
+  };
+}
+
+function tasksOf(scope: ScopeKey, asked: readonly string[] | undefined): readonly string[] | undefined {
+  if (scope.kind !== "task") return asked;
+  return asked === undefined || asked.includes(scope.taskExecutionId) ? [scope.taskExecutionId] : [];
+}
+
+function toStoredEvent(row: EventRow): StoredEvent {
+  return {
+    workflowId: row.workflowId ?? "",
+    taskExecutionId: row.taskExecutionId,
+    producerId: row.producerId,
+    sequence: row.sequence,
+    type: row.type,
+    payload: row.payload ?? undefined,
+    timestampMs: row.timestampMs,
+    offset: row.offset,
+    recordedMs: row.recordedMs,
+  };
+}
