@@ -42,6 +42,8 @@ export interface RunningServer {
   readonly log: Logger;
   /** Resolves if the embedded Postgres ends by itself: then this server cannot go on. */
   readonly lost: Promise<Error>;
+  /** What is open right now; all 0 when nobody is connected. */
+  gauges(): { readonly openCalls: number; readonly liveStreams: number; readonly waitingCommands: number };
   /** Drains and closes everything; safe twice. */
   close(): Promise<void>;
 }
@@ -181,6 +183,11 @@ async function open(
     devKey,
     log,
     lost,
+    gauges: () => ({
+      openCalls: calls.size,
+      liveStreams: hub.size,
+      waitingCommands: appender.lanes.waiting,
+    }),
     close: () => (closing ??= closeAll()),
   };
 }

@@ -1,0 +1,41 @@
+/**
+ * What would break the references and orders that `event` has no constraints for (see db/schema.ts): empty when all is
+ * well. Run by the tests' teardown, and worth a run after a restore.
+ */
+import type { Queryable } from "../pool.ts";
+
+export async function findOrphans(db: Queryable): Promise<string[]> {
+  const { rows } = await db.query(`
+    select 'event without stream: ' || e.stream_id || ' ' || e."offset" as problem
+      from event e where not exists (select from stream s where s.stream_id = e.stream_id)
+    union all
+    select 'event without workflow of its stream: ' || e.stream_id || ' ' || e."offset"
+      from event e where e.workflow_id is not null
+       and not exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = e.stream_id)
+    union all
+    select 'hole in the offsets of ' || s.stream_id
+      from stream s left join stream_floor f using (stream_id)
+      left join event e on e.stream_id = s.stream_id and e."offset" > coalesce(f.floor_offset, 0)
+     group by s.stream_id, s.next_offset, f.floor_offset
+    having count(e."offset") <> s.next_offset - 1 - coalesce(f.floor_offset, 0)
+        or coalesce(max(e."offset"), s.next_offset - 1) <> s.next_offset - 1
+    union all
+    select 'event after the end of its workflow: ' || e.stream_id || ' ' || e."offset"
+      from event e join workflow w using (workflow_id) where e."offset" > w.terminal_offset
+    union all
+    select 'event after the end of its task: ' || e.stream_id || ' ' || e."offset"
+      from event e join task t using (workflow_id, task_execution_id) where e."offset" > t.terminal_offset
+    union all
+    select 'wrong count of open workflows: ' || w.workflow_id
+      from workflow w
+     where w.open_in_subtree <> (select count(*) from workflow d where d.stream_id = w.stream_id
+                                    and d.path @> array[w.workflow_id] and d.status = 1)
+    union all
+    select 'wrong end of the subtree: ' || w.workflow_id
+      from workflow w
+     where w.open_in_subtree = 0
+       and w.subtree_final_offset <> (select max(d.terminal_offset) from workflow d
+                                       where d.stream_id = w.stream_id and d.path @> array[w.workflow_id])
+    limit 20`);
+  return rows.map((row) => row.problem);
+}

@@ -1,0 +1,150 @@
+/**
+ * A server for tests, in this process, on a free port and a database of its own. `useServer` registers start and stop for
+ * a test file; its teardown proves that nothing was left open and that the tables are consistent.
+ */
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import pg from "pg";
+import { afterAll, beforeAll, expect, inject } from "vitest";
+import { findOrphans } from "../../db/statements/find-orphans.ts";
+import { AdminService, Role } from "../../gen/tributary/v1/admin_service_pb.ts";
+import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
+import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
+import { readConfig } from "../../server/config.ts";
+import { type RunningServer, startServer } from "../../server/main.ts";
+import { createTestDatabase, type TestDatabase } from "./cluster.ts";
+import { template } from "./global-setup.ts";
+import { until } from "./until.ts";
+
+export const adminKey = "the-admin-key-of-the-tests";
+
+/** All clients of one credential. */
+export interface Clients {
+  readonly url: string;
+  readonly key: string;
+  readonly workflows: Client<typeof WorkflowService>;
+  readonly tasks: Client<typeof TaskStreamService>;
+  readonly streams: Client<typeof EventStreamService>;
+  readonly tokens: Client<typeof TokenService>;
+  readonly admin: Client<typeof AdminService>;
+}
+
+export interface TestServer {
+  readonly url: string;
+  readonly server: RunningServer;
+  readonly database: TestDatabase;
+  readonly pool: pg.Pool;
+  /** Clients of the tenant `acme` with all roles. */
+  readonly acme: Clients;
+  /** Clients of another tenant. */
+  readonly globex: Clients;
+  /** Clients of the admin key. */
+  readonly admin: Clients;
+  clients(key: string): Clients;
+  /** Stops the server and starts another one on the same port and database. */
+  restart(): Promise<void>;
+}
+
+export function createClients(url: string, key: string): Clients {
+  const transport = createGrpcTransport({
+    baseUrl: url,
+    interceptors: [
+      (next) => (request) => {
+        request.header.set("authorization", `Bearer ${key}`);
+        return next(request);
+      },
+    ],
+  });
+  const client = <S extends DescService>(service: S) => createClient(service, transport);
+  return {
+    url,
+    key,
+    workflows: client(WorkflowService),
+    tasks: client(TaskStreamService),
+    streams: client(EventStreamService),
+    tokens: client(TokenService),
+    admin: client(AdminService),
+  };
+}
+
+/** Makes a tenant with one key of these roles and gives its clients. */
+export async function createTenant(
+  admin: Clients,
+  slug: string,
+  roles: Role[] = [Role.READ, Role.PUBLISH, Role.MANAGE],
+): Promise<Clients> {
+  await admin.admin.createTenant({ slug });
+  const { key } = await admin.admin.createApiKey({ tenantSlug: slug, roles });
+  return createClients(admin.url, key);
+}
+
+/** Gives access to the server from inside tests: it is there when they run. */
+export function useServer(env: Readonly<Record<string, string>> = {}): TestServer {
+  let started: Omit<TestServer, "clients" | "restart"> & { server: RunningServer };
+
+  beforeAll(async () => {
+    const database = await createTestDatabase(inject("clusterUrl"), { template });
+    const server = await start(database.url, "0", env);
+    const admin = createClients(server.url, adminKey);
+    const [acme, globex] = await Promise.all([createTenant(admin, "acme"), createTenant(admin, "globex")]);
+    const pool = new pg.Pool({ connectionString: database.url, max: 4 });
+    pool.on("error", () => {}); // tests end its connections on purpose
+    started = { url: server.url, server, database, pool, acme, globex, admin };
+  });
+
+  afterAll(async () => {
+    if (started === undefined) return;
+    await until(() => expect(started.server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }));
+    expect(await findOrphans(started.pool)).toEqual([]);
+    await started.server.close();
+    await started.pool.end();
+    await started.database.drop();
+  });
+
+  return {
+    get url() {
+      return started.url;
+    },
+    get server() {
+      return started.server;
+    },
+    get database() {
+      return started.database;
+    },
+    get pool() {
+      return started.pool;
+    },
+    get acme() {
+      return started.acme;
+    },
+    get globex() {
+      return started.globex;
+    },
+    get admin() {
+      return started.admin;
+    },
+    clients: (key) => createClients(started.url, key),
+    async restart() {
+      const { port } = new URL(started.url);
+      await started.server.close();
+      started.server = await start(started.database.url, port, env);
+    },
+  };
+}
+
+function start(databaseUrl: string, port: string, env: Readonly<Record<string, string>>): Promise<RunningServer> {
+  return startServer(
+    readConfig({
+      DATABASE_URL: databaseUrl,
+      PORT: port,
+      TRIBUTARY_ADMIN_KEY: adminKey,
+      LOG_LEVEL: "error",
+      POOL_SIZE: "5",
+      DRAIN_TIMEOUT_MS: "5000",
+      ...env,
+    }),
+  );
+}
