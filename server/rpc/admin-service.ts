@@ -55,24 +55,24 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
       };
     },
     async createApiKey(request, context) {
-      assertOwnTenant(context, request.tenantSlug);
+      const tenantSlug = tenantOf(context, request.tenantSlug);
       const secret = createApiKeySecret();
       const key = await deps.tenants.createKey(
         {
           apiKeyId: `key_${randomBytes(9).toString("base64url")}`,
-          tenant: request.tenantSlug,
+          tenant: tenantSlug,
           displayName: request.displayName,
           roles: request.roles.length === 0 ? [Role.READ, Role.PUBLISH] : [...new Set(request.roles)],
         },
         hashApiKey(secret),
       );
-      if (key === undefined) throw unknownTenant(request.tenantSlug);
+      if (key === undefined) throw unknownTenant(tenantSlug);
       return { apiKeyId: key.apiKeyId, key: secret };
     },
     async listApiKeys(request, context) {
-      assertOwnTenant(context, request.tenantSlug);
+      const tenantSlug = tenantOf(context, request.tenantSlug);
       const after = fromPageToken(request.pageToken, keyPosition);
-      const { keys, more } = await deps.tenants.listKeys(request.tenantSlug, pageSizeOf(request.pageSize), after);
+      const { keys, more } = await deps.tenants.listKeys(tenantSlug, pageSizeOf(request.pageSize), after);
       const last = keys.at(-1);
       return {
         apiKeys: keys.map(toKeyMessage),
@@ -86,7 +86,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
       if (found === undefined) {
         throw new DomainError("not_found", `api_key_id: there is no key ${JSON.stringify(apiKeyId)}; see ListApiKeys`);
       }
-      assertOwnTenant(context, found.tenant);
+      tenantOf(context, found.tenant);
       const key = await deps.tenants.revokeKey(apiKeyId);
       deps.authenticator.forget(apiKeyId);
       deps.calls.revoke((owner) => owner.apiKeyId === apiKeyId);
@@ -95,10 +95,14 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
   });
 }
 
-/** A tenant's key administers its own tenant alone. */
-function assertOwnTenant(context: HandlerContext, slug: string): void {
+/** The tenant that a call is about: a tenant's key administers its own tenant alone, and need not name it. */
+function tenantOf(context: HandlerContext, slug: string): string {
   const principal = principalOf(context);
-  if (principal.kind === "admin" || principal.tenant === slug) return;
+  if (principal.kind === "admin") {
+    if (slug !== "") return slug;
+    throw new DomainError("invalid_argument", "tenant_slug: empty; with the admin key name the tenant");
+  }
+  if (slug === "" || principal.tenant === slug) return principal.tenant;
   throw new DomainError("permission_denied", `tenant_slug: ${slug} is not the tenant of the credential`);
 }
 

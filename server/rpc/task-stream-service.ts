@@ -144,6 +144,13 @@ function wrongWithMessage(
     const index = request.events.findIndex((event) => invalidReason(TaskEventSchema, event) !== undefined);
     return { index: index === -1 ? undefined : index, error: invalid(reason) };
   }
+  const homeless = request.events.findIndex((event) => event.workflowId === "");
+  if (homeless !== -1) {
+    return {
+      index: homeless,
+      error: invalid(`events[${homeless}].workflow_id: empty; outside a session every event names its workflow`),
+    };
+  }
   const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
   if (unnumbered === -1) return undefined;
   return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file tributary/v1/token_service.proto.
  */
 export const file_tributary_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiB0cmlidXRhcnkvdjEvdG9rZW5fc2VydmljZS5wcm90bxIMdHJpYnV0YXJ5LnYxImAKGENyZWF0ZVN0cmVhbVRva2VuUmVxdWVzdBIUCgx3b3JrZmxvd19pZHMYASADKAkSEwoLdHRsX3NlY29uZHMYAiABKA0SGQoRaW5jbHVkZV92YXJpYWJsZXMYAyABKAgiPgoZQ3JlYXRlU3RyZWFtVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRISCgpleHBpcmVzX21zGAIgASgDMnQKDFRva2VuU2VydmljZRJkChFDcmVhdGVTdHJlYW1Ub2tlbhImLnRyaWJ1dGFyeS52MS5DcmVhdGVTdHJlYW1Ub2tlblJlcXVlc3QaJy50cmlidXRhcnkudjEuQ3JlYXRlU3RyZWFtVG9rZW5SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("CiB0cmlidXRhcnkvdjEvdG9rZW5fc2VydmljZS5wcm90bxIMdHJpYnV0YXJ5LnYxIn0KGENyZWF0ZVN0cmVhbVRva2VuUmVxdWVzdBInCgx3b3JrZmxvd19pZHMYASADKAlCEbpIDpIBCwgBEGQiBXIDsAEBEh0KC3R0bF9zZWNvbmRzGAIgASgNQgi6SAUqAxiQHBIZChFpbmNsdWRlX3ZhcmlhYmxlcxgDIAEoCCI+ChlDcmVhdGVTdHJlYW1Ub2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAMydAoMVG9rZW5TZXJ2aWNlEmQKEUNyZWF0ZVN0cmVhbVRva2VuEiYudHJpYnV0YXJ5LnYxLkNyZWF0ZVN0cmVhbVRva2VuUmVxdWVzdBonLnRyaWJ1dGFyeS52MS5DcmVhdGVTdHJlYW1Ub2tlblJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
  * See CreateStreamToken.

@@ -1,0 +1,67 @@
+/** Commands as the appender would be given them, with defaults. */
+import type { AppendEntries, Chain, CloseWorkflow, CreateWorkflow } from "../../server/core/command.ts";
+import { type NewEvent, sizeOf } from "../../server/core/event.ts";
+import { newId } from "./database.ts";
+
+export function anEvent(event: Partial<NewEvent> & { workflowId: string }): NewEvent {
+  return {
+    taskExecutionId: "task",
+    producerId: "",
+    sequence: 0,
+    type: 1,
+    payload: "x",
+    timestampMs: 1,
+    ...event,
+  };
+}
+
+const base = { tenant: "acme", lane: "normal", idempotent: true, patienceMs: 20_000 } as const;
+
+export function entries(streamId: string, events: readonly NewEvent[], chain: Chain = { broken: false }): AppendEntries {
+  return {
+    ...base,
+    kind: "entries",
+    streamId,
+    chain,
+    events,
+    entries: events.length,
+    bytes: events.reduce((sum, event) => sum + sizeOf(event), 0),
+  };
+}
+
+export function create(
+  streamId: string,
+  options: Partial<Pick<CreateWorkflow, "workflowId" | "parentWorkflowId" | "name" | "tenant">> = {},
+): CreateWorkflow {
+  const workflowId = options.workflowId ?? newId();
+  return {
+    ...base,
+    kind: "create",
+    streamId,
+    workflowId,
+    parentWorkflowId: options.parentWorkflowId,
+    name: options.name ?? "w",
+    metadata: {},
+    retentionMaxAgeMs: undefined,
+    retentionMaxEvents: undefined,
+    payload: JSON.stringify({ parentWorkflowId: options.parentWorkflowId, name: "w", depth: 0, metadata: {} }),
+    entries: 1,
+    bytes: 200,
+    tenant: options.tenant ?? "acme",
+  };
+}
+
+export function close(streamId: string, workflowId: string, closeDescendants = false, status = 2): CloseWorkflow {
+  return {
+    ...base,
+    kind: "close",
+    streamId,
+    workflowId,
+    status,
+    payload: "{}",
+    closeDescendants,
+    descendantPayload: "{}",
+    entries: 1,
+    bytes: 200,
+  };
+}
