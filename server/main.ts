@@ -95,7 +95,8 @@ async function open(
     poolSize: config.POOL_SIZE,
     connectTimeoutMs,
     statementTimeoutMs,
-    onError: (error) => log.warn({ err: error }, "a connection to the database was lost; it is replaced when needed"),
+    onError: (error) =>
+      log.warn({ err: error }, "a connection to the database was lost; it is replaced when needed"),
   };
   const clock = systemClock;
   const random = Math.random;
@@ -111,8 +112,14 @@ async function open(
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
   const calls = new OpenCalls({ clock, random });
-  const appender = new Appender({ store, bus, clock, random, onFailure }, { commitConnections: config.COMMIT_CONNECTIONS });
-  closers.push({ name: "the appender", close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)) });
+  const appender = new Appender(
+    { store, bus, clock, random, onFailure },
+    { commitConnections: config.COMMIT_CONNECTIONS },
+  );
+  closers.push({
+    name: "the appender",
+    close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)),
+  });
 
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
@@ -126,7 +133,16 @@ async function open(
   let draining = false;
   const servingListeners = new Set<() => void>();
   const deps = {
-    hub, store, clock, registry, calls, appender, tenants, authenticator, tokens, logBug,
+    hub,
+    store,
+    clock,
+    registry,
+    calls,
+    appender,
+    tenants,
+    authenticator,
+    tokens,
+    logBug,
     taskHints: new TaskHints(),
     onDropped: (event: { workflowId: string; taskExecutionId: string }, why: string) =>
       log.warn(
@@ -169,7 +185,8 @@ async function open(
       draining = true;
       for (const listener of servingListeners) listener();
       port.stopListening();
-      if (port.connections > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
+      if (port.connections > 0)
+        await new Promise((resolve) => setTimeout(resolve, Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
       port.refuseNew();
       await calls.drain("writer", signal);
       await appender.close(signal);
@@ -194,7 +211,11 @@ async function open(
 
 type Closers = { name: string; close: () => Promise<void> | void }[];
 
-async function openEmbedded(config: Config, log: Logger, closers: Closers): Promise<{ url: string; lost: Promise<Error> }> {
+async function openEmbedded(
+  config: Config,
+  log: Logger,
+  closers: Closers,
+): Promise<{ url: string; lost: Promise<Error> }> {
   const postgres = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: (line) => log.info(line) });
   closers.push({ name: "the embedded Postgres", close: () => postgres.stop() });
   log.info(
@@ -208,7 +229,13 @@ async function openDevelopmentMode(config: Config, tenants: TenantStore): Promis
   await tenants.createTenant({
     slug: devTenant,
     displayName: "Development",
-    limits: { maxStreams: 0, maxSessions: 0, maxEventsPerSecond: 0, maxBytesPerSecond: 0, maxOpenWorkflows: 0 },
+    limits: {
+      maxStreams: 0,
+      maxSessions: 0,
+      maxEventsPerSecond: 0,
+      maxBytesPerSecond: 0,
+      maxOpenWorkflows: 0,
+    },
     retentionMs: 0,
     retentionEvents: 0,
   });

@@ -42,14 +42,23 @@ export class Authenticator {
   async authenticate(authorization: string | null, accessToken: string | null = null): Promise<Principal> {
     const secret = authorization === null ? accessToken : bearer(authorization);
     if (secret === null || secret === "") {
-      throw unauthenticated("no credential: send the header “Authorization: Bearer <API key or stream token>”");
+      throw unauthenticated(
+        "no credential: send the header “Authorization: Bearer <API key or stream token>”",
+      );
     }
     const { adminKey, devKey } = this.#options;
     if (adminKey !== undefined && isSameSecret(secret, adminKey)) return { kind: "admin" };
     if (devKey !== undefined && isSameSecret(secret, devKey)) {
-      return { kind: "key", tenant: devTenant, apiKeyId: undefined, roles: [Role.READ, Role.PUBLISH, Role.MANAGE] };
+      return {
+        kind: "key",
+        tenant: devTenant,
+        apiKeyId: undefined,
+        roles: [Role.READ, Role.PUBLISH, Role.MANAGE],
+      };
     }
-    const principal = secret.startsWith(apiKeyPrefix) ? await this.#findKey(secret) : await this.#verifyToken(secret);
+    const principal = secret.startsWith(apiKeyPrefix)
+      ? await this.#findKey(secret)
+      : await this.#verifyToken(secret);
     if (principal === undefined) {
       throw unauthenticated("the credential is not valid: unknown, revoked or expired; ask for a new one");
     }

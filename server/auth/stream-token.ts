@@ -26,7 +26,11 @@ export class StreamTokens {
     this.#store = store;
   }
 
-  async create(claims: StreamTokenClaims, ttlSeconds: number, nowMs: number): Promise<{ token: string; expiresMs: number }> {
+  async create(
+    claims: StreamTokenClaims,
+    ttlSeconds: number,
+    nowMs: number,
+  ): Promise<{ token: string; expiresMs: number }> {
     const [newest] = await this.#signingKeys();
     if (newest === undefined) throw new Error("there is no signing key");
     const expires = Math.floor(nowMs / 1000) + ttlSeconds;
@@ -55,7 +59,12 @@ export class StreamTokens {
           if (key === undefined) throw new Error("unknown signing key");
           return key.secret;
         },
-        { issuer, algorithms: ["HS256"], currentDate: new Date(nowMs), requiredClaims: ["sub", "exp", "wfs"] },
+        {
+          issuer,
+          algorithms: ["HS256"],
+          currentDate: new Date(nowMs),
+          requiredClaims: ["sub", "exp", "wfs"],
+        },
       );
       return {
         kind: "token",

@@ -8,9 +8,8 @@ export function createMemoryBus(): Bus {
       for (const listener of listeners.get(notice.streamId) ?? []) listener(notice);
     },
     subscribe(streamId, listener) {
-      let set = listeners.get(streamId);
-      if (set === undefined) listeners.set(streamId, (set = new Set()));
-      set.add(listener);
+      const set = listeners.get(streamId) ?? new Set();
+      listeners.set(streamId, set.add(listener));
       return Promise.resolve(() => {
         set.delete(listener);
         if (set.size === 0 && listeners.get(streamId) === set) listeners.delete(streamId);

@@ -8,8 +8,9 @@
  * while the database is away commands wait as long as their patience; when the connection broke in the commit, only
  * commands that cannot be stored twice are sent again.
  */
-import type { Chain, Command, CommandResult } from "./command.ts";
+
 import type { Clock } from "./clock.ts";
+import type { Chain, Command, CommandResult } from "./command.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { DomainError } from "./errors.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
@@ -108,7 +109,13 @@ export class Appender {
     for (const work of this.#work) work.ring();
     await Promise.all(this.#loops);
     for (const item of this.lanes.takeAll()) {
-      settle(item, new DomainError("unavailable", "this server stopped before it could store this; send it to another one"));
+      settle(
+        item,
+        new DomainError(
+          "unavailable",
+          "this server stopped before it could store this; send it to another one",
+        ),
+      );
     }
   }
 
@@ -159,14 +166,18 @@ export class Appender {
         this.#drainRate.note(entries, this.#deps.clock.now());
         return;
       } catch (error) {
-        const failure = error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
+        const failure =
+          error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
         if (failure.failure === "away" || failure.failure === "unknown") {
           waiting = await this.#waitForDatabase(shard, waiting, failure, attempt);
           continue;
         }
         const oneStream = waiting.every((item) => item.command.streamId === waiting[0]?.command.streamId);
         if (failure.failure === "busy" && oneStream) {
-          this.#deps.onFailure(`stream ${waiting[0]?.command.streamId} is locked by somebody; it is set aside`, failure);
+          this.#deps.onFailure(
+            `stream ${waiting[0]?.command.streamId} is locked by somebody; it is set aside`,
+            failure,
+          );
           held.push(...waiting);
         } else if (waiting.length > 1) {
           const middle = waiting.length >> 1;
@@ -188,7 +199,13 @@ export class Appender {
       const times = this.#holds.get(streamId) ?? 0;
       this.#holds.set(streamId, times + 1);
       for (const item of items.filter((candidate) => isImpatient(candidate, now))) {
-        settle(item, new DomainError("unavailable", "the stream is locked by somebody else; nothing was stored; try again"));
+        settle(
+          item,
+          new DomainError(
+            "unavailable",
+            "the stream is locked by somebody else; nothing was stored; try again",
+          ),
+        );
       }
       const delay = Math.min(holdMs.most, holdMs.first * 2 ** times) * (0.5 + this.#deps.random() / 2);
       this.lanes.putBack(
@@ -219,14 +236,23 @@ export class Appender {
         );
       }
     }
-    await this.#sleep(Math.min(backoffMs.most, backoffMs.first * 2 ** attempt) * (0.5 + this.#deps.random() / 2));
+    await this.#sleep(
+      Math.min(backoffMs.most, backoffMs.first * 2 ** attempt) * (0.5 + this.#deps.random() / 2),
+    );
     const now = this.#deps.clock.now();
-    const giveUp = [...stay.filter((item) => isImpatient(item, now)), ...this.lanes.takeOut(shard, (item) => isImpatient(item, now))];
+    const giveUp = [
+      ...stay.filter((item) => isImpatient(item, now)),
+      ...this.lanes.takeOut(shard, (item) => isImpatient(item, now)),
+    ];
     for (const item of giveUp) {
-      settle(item, new DomainError("unavailable", "the database cannot be reached; nothing was stored; try again"));
+      settle(
+        item,
+        new DomainError("unavailable", "the database cannot be reached; nothing was stored; try again"),
+      );
     }
     if (this.#stopped) {
-      for (const item of stay) settle(item, new DomainError("unavailable", "this server stops before the database came back"));
+      for (const item of stay)
+        settle(item, new DomainError("unavailable", "this server stops before the database came back"));
       return [];
     }
     return this.#dropBroken(stay.filter((item) => !giveUp.includes(item)));
@@ -255,11 +281,15 @@ export class Appender {
   }
 }
 
-const chainOf = (command: Command): Chain | undefined => (command.kind === "entries" ? command.chain : undefined);
+const chainOf = (command: Command): Chain | undefined =>
+  command.kind === "entries" ? command.chain : undefined;
 
 function settle(item: Queued, outcome: CommandResult | Error): void {
   const chain = chainOf(item.command);
-  if (chain !== undefined && (outcome instanceof Error || (outcome.kind === "entries" && outcome.refused !== undefined))) {
+  if (
+    chain !== undefined &&
+    (outcome instanceof Error || (outcome.kind === "entries" && outcome.refused !== undefined))
+  ) {
     chain.broken = true;
   }
   item.settle(outcome);

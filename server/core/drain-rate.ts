@@ -13,7 +13,7 @@ export class DrainRate {
     const elapsed = Math.max(1, now - (this.#lastMs ?? now - 1));
     this.#lastMs = now;
     const weight = 1 - 0.5 ** (elapsed / halfLifeMs);
-    this.#perMs += ((entries / elapsed) - this.#perMs) * Math.max(weight, 0.001);
+    this.#perMs += (entries / elapsed - this.#perMs) * Math.max(weight, 0.001);
   }
 
   /** Time until `entries` will have been stored, ms: 50 to 5,000. */

@@ -8,12 +8,12 @@
  */
 import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
-import { isTaskTerminal, isWorkflowTerminal, sizeOf, type StoredEvent } from "./event.ts";
+import { isTaskTerminal, isWorkflowTerminal, type StoredEvent, sizeOf } from "./event.ts";
 import type { Hub } from "./hub.ts";
 import { limits } from "./limits.ts";
 import type { LiveStream } from "./live-stream.ts";
 import type { Closing, OpenCall } from "./open-call.ts";
-import type { EventFilter, EventStore, ScopeKey } from "./ports.ts";
+import { type EventFilter, type EventStore, type Page, type ScopeKey, StoreError } from "./ports.ts";
 import type { Scope } from "./scope.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -59,6 +59,9 @@ export interface FollowDeps {
   readonly store: Pick<EventStore, "readScope" | "readPage">;
   readonly clock: Clock;
 }
+
+/** While the database is away, a reader that needs it asks again after so long, ms. */
+const storeRetryMs = 500;
 
 export async function* follow(
   deps: FollowDeps,
@@ -133,8 +136,16 @@ class Reader {
       }
       if (this.#cursor < this.#live.window.from - 1) {
         yield* this.#catchUp();
+        const due = this.#due();
+        if (due !== undefined) yield due;
       } else if (scope.hasAfter(this.#cursor) && !this.#mustPause()) {
-        const batch = scope.takeBatch(this.#cursor, this.#filter, limits.batchEntries, limits.batchBytes, sizeOf);
+        const batch = scope.takeBatch(
+          this.#cursor,
+          this.#filter,
+          limits.batchEntries,
+          limits.batchBytes,
+          sizeOf,
+        );
         this.#cursor = batch.cursor;
         if (batch.events.length > 0) yield this.#events(batch.events);
       } else {
@@ -188,16 +199,8 @@ class Reader {
 
   /** A page from the store, up to what the hub knows: beyond that the shape of the tree may be unknown to it. */
   async *#catchUp(): AsyncGenerator<FollowMessage> {
-    const page = await this.#deps.store.readPage({
-      streamId: this.#request.streamId,
-      scope: this.#request.scope,
-      filter: this.#request.filter,
-      cursor: this.#cursor,
-      upTo: this.#live.window.tail,
-      descending: false,
-      limit: limits.batchEntries,
-    });
-    if (page === undefined) throw deletedError(this.#request.streamId);
+    const page = await this.#readPage();
+    if (page === undefined) return;
     if (page.floorOffset > this.#cursor) {
       const gap = this.#passGap(page.floorOffset);
       if (gap !== undefined) yield gap;
@@ -205,10 +208,31 @@ class Reader {
     const events = page.events.filter((event) => event.offset > this.#cursor);
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
     if (events.length > 0) yield this.#events(events);
-    else {
-      const due = this.#due();
-      if (due !== undefined) yield due;
+  }
+
+  /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
+  async #readPage(): Promise<Page | undefined> {
+    const request = {
+      streamId: this.#request.streamId,
+      scope: this.#request.scope,
+      filter: this.#request.filter,
+      cursor: this.#cursor,
+      upTo: this.#live.window.tail,
+      descending: false,
+      limit: limits.batchEntries,
+    };
+    let page: Page | undefined;
+    try {
+      page = await this.#deps.store.readPage(request);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      const cancel = this.#deps.clock.after(storeRetryMs, this.#ring);
+      await this.#wakeup.wait();
+      cancel();
+      return undefined;
     }
+    if (page === undefined) throw deletedError(this.#request.streamId);
+    return page;
   }
 
   /** Declares what was trimmed, up to the floor or the end of the scope. */
@@ -264,7 +288,8 @@ class Reader {
   }
 }
 
-const isTerminal = (event: StoredEvent): boolean => isTaskTerminal(event.type) || isWorkflowTerminal(event.type);
+const isTerminal = (event: StoredEvent): boolean =>
+  isTaskTerminal(event.type) || isWorkflowTerminal(event.type);
 
 function toPredicate({ types, tasks }: EventFilter): ((event: StoredEvent) => boolean) | undefined {
   if (types === undefined && tasks === undefined) return undefined;

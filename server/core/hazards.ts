@@ -36,9 +36,7 @@ export class Hazards {
 
   #dependsOnNoted(event: NewEvent): boolean {
     if (this.#closedTasks.size > 0 && this.#closedTasks.has(taskKey(event))) return true;
-    return (
-      event.producerId !== "" && event.sequence <= (this.#lastSequence.get(producerKey(event)) ?? -1)
-    );
+    return event.producerId !== "" && event.sequence <= (this.#lastSequence.get(producerKey(event)) ?? -1);
   }
 
   #note(event: NewEvent): void {

@@ -100,7 +100,8 @@ export class Hub {
         else opened.onNotice(notice);
       });
       const tail = (await this.#deps.store.readTails([streamId])).get(streamId);
-      if (tail === undefined) throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
+      if (tail === undefined)
+        throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
       opened = new LiveStream(streamId, tail, this.#deps, this.#options.window);
       opened.noteTail(early);
       return opened;

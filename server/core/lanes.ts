@@ -70,14 +70,18 @@ class Shard {
     normal: new DeficitRing(quantum),
     low: new DeficitRing(quantum),
   };
-  readonly tenants: Record<Lane, Map<string, TenantQueue>> = { high: new Map(), normal: new Map(), low: new Map() };
+  readonly tenants: Record<Lane, Map<string, TenantQueue>> = {
+    high: new Map(),
+    normal: new Map(),
+    low: new Map(),
+  };
   readonly streams = new Map<string, StreamQueue>();
 
   /** Puts a stream where its commands say; it may still stand in a lower ring, where it is then found empty. */
   schedule(queue: StreamQueue): void {
     const tenants = this.tenants[queue.lane];
-    let tenant = tenants.get(queue.tenant);
-    if (tenant === undefined) tenants.set(queue.tenant, (tenant = new TenantQueue()));
+    const tenant = tenants.get(queue.tenant) ?? new TenantQueue();
+    tenants.set(queue.tenant, tenant);
     tenant.streams.add(queue);
     this.rings[queue.lane].add(tenant);
   }

@@ -215,7 +215,10 @@ export class LiveStream {
       try {
         await this.#fillPage();
       } catch (error) {
-        this.#deps.onFailure(`stream ${this.streamId}: reading the missing entries failed; trying again`, error as Error);
+        this.#deps.onFailure(
+          `stream ${this.streamId}: reading the missing entries failed; trying again`,
+          error as Error,
+        );
         await new Promise<void>((resolve) => {
           this.#deps.clock.after(retryMs, resolve);
         });
@@ -264,5 +267,7 @@ export class LiveStream {
 
 function nameOf(key: ScopeKey): string {
   if (key.kind === "tree") return "tree";
-  return key.kind === "task" ? `task ${key.workflowId} ${key.taskExecutionId}` : `${key.kind} ${key.workflowId}`;
+  return key.kind === "task"
+    ? `task ${key.workflowId} ${key.taskExecutionId}`
+    : `${key.kind} ${key.workflowId}`;
 }

@@ -61,6 +61,7 @@ export type GroupResult = {
   readonly notices: readonly Notice[];
 };
 
+/** Reads throw StoreError "away" while the database cannot be reached. */
 export interface EventStore {
   /**
    * Stores a group of commands in one transaction, in order, each with its own result. Throws StoreError.

@@ -222,6 +222,9 @@ function refusedEntry(registry: Registry, event: NewEvent, { refused }: EntriesR
       registry.forget(event.workflowId);
       return unknownWorkflow(event.workflowId);
     default:
-      return new DomainError("failed_precondition", "an earlier event of this call in the same tree was refused");
+      return new DomainError(
+        "failed_precondition",
+        "an earlier event of this call in the same tree was refused",
+      );
   }
 }

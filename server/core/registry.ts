@@ -107,7 +107,8 @@ export class Registry {
       if (cached !== undefined) cached.hints.closed = true;
       return;
     }
-    for (const { identity, hints } of this.#cache.values()) hints.closed ||= identity.path.includes(workflowId);
+    for (const { identity, hints } of this.#cache.values())
+      hints.closed ||= identity.path.includes(workflowId);
   }
 
   forget(workflowId: string): void {
@@ -116,4 +117,7 @@ export class Registry {
 }
 
 export const unknownWorkflow = (workflowId: string) =>
-  new DomainError("not_found", `workflow ${workflowId} does not exist; register it with WorkflowService.CreateWorkflow`);
+  new DomainError(
+    "not_found",
+    `workflow ${workflowId} does not exist; register it with WorkflowService.CreateWorkflow`,
+  );

@@ -2,7 +2,7 @@
  * The recent entries of one stream, shared by all its readers: contiguous, bounded by entries and bytes, oldest leave
  * first. A reader whose cursor lies before `from - 1` has fallen out and reads from the store until it is back.
  */
-import { sizeOf, type StoredEvent } from "./event.ts";
+import { type StoredEvent, sizeOf } from "./event.ts";
 
 export interface WindowBounds {
   readonly entries: number;

@@ -5,7 +5,13 @@
  *
  * The end is judged from the registry as of `asOf` and from the lifecycle entries after that: nothing is counted twice.
  */
-import { EventType, isTaskTerminal, isWorkflowTerminal, statusOfTerminal, type StoredEvent } from "./event.ts";
+import {
+  EventType,
+  isTaskTerminal,
+  isWorkflowTerminal,
+  type StoredEvent,
+  statusOfTerminal,
+} from "./event.ts";
 import type { ScopeKey, ScopeState } from "./ports.ts";
 import type { ReplayWindow } from "./replay-window.ts";
 import type { Wakeup } from "./wakeup.ts";

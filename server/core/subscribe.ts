@@ -92,7 +92,9 @@ const otherTypes = Object.values(EventType).filter((type) => !variableTypes.incl
 export function toFilter(access: Access, types: readonly number[], tasks: readonly string[]): EventFilter {
   const asked = types.length === 0 ? undefined : types;
   return {
-    types: access.seesVariables ? asked : (asked ?? otherTypes).filter((type) => !variableTypes.includes(type)),
+    types: access.seesVariables
+      ? asked
+      : (asked ?? otherTypes).filter((type) => !variableTypes.includes(type)),
     tasks: tasks.length === 0 ? undefined : tasks,
   };
 }

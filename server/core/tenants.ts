@@ -45,10 +45,7 @@ export interface TenantStore {
   /** By slug, after the given one. */
   listTenants(size: number, after: string): Promise<{ tenants: readonly Tenant[]; next: string | undefined }>;
   /** undefined: no such tenant. */
-  createKey(
-    key: Omit<ApiKey, "createdMs" | "revokedMs">,
-    secretHash: Buffer,
-  ): Promise<ApiKey | undefined>;
+  createKey(key: Omit<ApiKey, "createdMs" | "revokedMs">, secretHash: Buffer): Promise<ApiKey | undefined>;
   findKey(apiKeyId: string): Promise<ApiKey | undefined>;
   /** Newest first, after the given one. */
   listKeys(

@@ -26,7 +26,11 @@ export interface NewWorkflow {
 }
 
 /** Registers a workflow; the same one again gives the existing one. */
-export async function createWorkflow(deps: WorkflowDeps, access: Access, wanted: NewWorkflow): Promise<Workflow> {
+export async function createWorkflow(
+  deps: WorkflowDeps,
+  access: Access,
+  wanted: NewWorkflow,
+): Promise<Workflow> {
   const metadataBytes = Object.entries(wanted.metadata).reduce(
     (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
@@ -45,7 +49,10 @@ export async function createWorkflow(deps: WorkflowDeps, access: Access, wanted:
       `parent_workflow_id: ${parentId} is the workflow itself; a workflow cannot be its own ancestor`,
     );
   }
-  if (parentId !== "" && (wanted.retentionMaxAgeMs !== undefined || wanted.retentionMaxEvents !== undefined)) {
+  if (
+    parentId !== "" &&
+    (wanted.retentionMaxAgeMs !== undefined || wanted.retentionMaxEvents !== undefined)
+  ) {
     throw new DomainError(
       "invalid_argument",
       "retention: only a root has one, it holds for the whole tree; leave it out for a child",
@@ -115,7 +122,9 @@ async function existing(
 
 function isSameMetadata(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
   const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
+  return (
+    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key])
+  );
 }
 
 /** Writes the terminal event and the status, in order with everything accepted for the tree before. */
@@ -181,7 +190,11 @@ export async function requestCancel(
 }
 
 /** Removes a closed tree with all its events; returns how many. */
-export async function deleteWorkflowTree(deps: WorkflowDeps, access: Access, workflowId: string): Promise<number> {
+export async function deleteWorkflowTree(
+  deps: WorkflowDeps,
+  access: Access,
+  workflowId: string,
+): Promise<number> {
   const { identity } = await deps.registry.require(access, workflowId);
   if (identity.path.length > 1) {
     throw new DomainError(
@@ -211,7 +224,10 @@ const base = (tenant: string, streamId: string, payloadBytes = 0) =>
     patienceMs: callerPatienceMs,
   }) as const;
 
-async function submit(deps: WorkflowDeps, command: Exclude<Command, { kind: "entries" }>): Promise<LifecycleResult> {
+async function submit(
+  deps: WorkflowDeps,
+  command: Exclude<Command, { kind: "entries" }>,
+): Promise<LifecycleResult> {
   const submission = deps.appender.submit(command);
   if (submission.offer !== "queued") throw refusedOffer(deps.appender, command, submission);
   return (await submission.result) as LifecycleResult;

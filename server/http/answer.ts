@@ -1,6 +1,6 @@
 /** Plain HTTP answers: JSON for programs, with the same codes and texts as the RPCs. */
 import type { Http2ServerResponse } from "node:http2";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 
 /** Connect code → HTTP status on the routes of this server (contract §3 and §5). */
 const statuses: Partial<Record<Code, number>> = {
@@ -35,7 +35,8 @@ export function answerJson(
 }
 
 export function answerError(response: Http2ServerResponse, error: ConnectError): void {
-  const headers: Record<string, string> = error.code === Code.Unauthenticated ? { "www-authenticate": "Bearer" } : {};
+  const headers: Record<string, string> =
+    error.code === Code.Unauthenticated ? { "www-authenticate": "Bearer" } : {};
   answerJson(
     response,
     statuses[error.code] ?? 500,

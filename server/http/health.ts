@@ -13,7 +13,10 @@ export function serveHealthz(response: Http2ServerResponse): void {
   answerJson(response, 200, { status: "alive" });
 }
 
-export async function serveReadyz(response: Http2ServerResponse, { notReady, degraded }: Readiness): Promise<void> {
+export async function serveReadyz(
+  response: Http2ServerResponse,
+  { notReady, degraded }: Readiness,
+): Promise<void> {
   const reason = await notReady();
   if (reason !== undefined) return answerJson(response, 503, { status: reason });
   const worse = degraded();

@@ -4,8 +4,13 @@
  * JavaScript, which cost four fifths of the throughput of small messages).
  */
 import { createServer as createHttp1Server, type RequestListener } from "node:http";
-import { createServer as createHttp2Server, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Session } from "node:http2";
-import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
+import {
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 
 export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
@@ -50,7 +55,8 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
     session.on("close", () => sessions.delete(session));
     session.on("error", () => session.destroy());
   });
-  for (const server of [http1, http2]) server.on("clientError", (_, socket) => answerBadRequest(socket as Socket));
+  for (const server of [http1, http2])
+    server.on("clientError", (_, socket) => answerBadRequest(socket as Socket));
 
   const tcp = createTcpServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -107,6 +113,7 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
 }
 
 function answerBadRequest(socket: Socket): void {
-  if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+  if (socket.writable)
+    socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
   else socket.destroy();
 }

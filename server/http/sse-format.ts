@@ -3,7 +3,9 @@ import { EventType, type StoredEvent, WorkflowStatus } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
 
 const typeNames = new Map<number, string>(Object.entries(EventType).map(([name, type]) => [type, name]));
-const statusNames = new Map<number, string>(Object.entries(WorkflowStatus).map(([name, status]) => [status, name]));
+const statusNames = new Map<number, string>(
+  Object.entries(WorkflowStatus).map(([name, status]) => [status, name]),
+);
 
 /** EventSource has an `error` event of its own. */
 const eventName = (type: number) =>

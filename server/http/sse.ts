@@ -40,13 +40,20 @@ export async function serveSse(
     const { slug, target, options, resumes } = parse(request, url);
     const access = toAccess(principal);
     if (access.tenant !== slug) {
-      throw new DomainError("permission_denied", `tenant ${JSON.stringify(slug)} of the path is not that of the credential`);
+      throw new DomainError(
+        "permission_denied",
+        `tenant ${JSON.stringify(slug)} of the path is not that of the credential`,
+      );
     }
     messages = subscribe(deps, access, toCallOwner(principal), target, options, left.signal);
     const first = await messages.next();
     if (first.done === true) return; // the client has left
     const opened = first.value;
-    if (resumes && opened.kind === "opened" && (opened.finalOffset ?? Number.POSITIVE_INFINITY) <= opened.startOffset) {
+    if (
+      resumes &&
+      opened.kind === "opened" &&
+      (opened.finalOffset ?? Number.POSITIVE_INFINITY) <= opened.startOffset
+    ) {
       // 204 is what tells EventSource to stop.
       response.writeHead(204, { "cache-control": "no-store" }).end();
       return;
@@ -113,7 +120,10 @@ function parse(
 ): { slug: string; target: Target; options: SubscribeOptions; resumes: boolean } {
   const [, slug = "", id = "", consolidated, task] = (route.exec(url.pathname) ?? []).map(decodeSegment);
   if (!z.guid().safeParse(id).success) {
-    throw new DomainError("invalid_argument", `workflow id: ${JSON.stringify(id.slice(0, 80))} is not a UUID`);
+    throw new DomainError(
+      "invalid_argument",
+      `workflow id: ${JSON.stringify(id.slice(0, 80))} is not a UUID`,
+    );
   }
   const given = <T>(name: string, schema: z.ZodType<T>, allowed: string): T | undefined => {
     const text = url.searchParams.get(name);
@@ -133,12 +143,14 @@ function parse(
         : { kind: consolidated === undefined ? "workflow" : "consolidated", workflowId: id },
     options: {
       start: position ?? (latest ? "latest" : 0),
-      types: given("types", types, `names separated by commas, of ${[...typeNumbers.keys()].join(" ")}`) ?? [],
+      types:
+        given("types", types, `names separated by commas, of ${[...typeNumbers.keys()].join(" ")}`) ?? [],
       tasks: [],
       minIntervalMs: given("min_interval_ms", wholeNumber(0, 60_000), "0–60000") ?? 0,
       heartbeatIntervalMs: 0,
       idleTimeoutMs:
-        given("idle_timeout_ms", wholeNumber(0, 2 ** 32 - 1), "a whole number, 0 for never") ?? defaultIdleTimeoutMs,
+        given("idle_timeout_ms", wholeNumber(0, 2 ** 32 - 1), "a whole number, 0 for never") ??
+        defaultIdleTimeoutMs,
       expectedEpoch: given("expected_epoch", offset, "a whole number") ?? 0,
     },
     resumes: position !== undefined,
@@ -148,7 +160,10 @@ function parse(
 function check<T>(name: string, text: string, schema: z.ZodType<T>, allowed: string): T {
   const parsed = schema.safeParse(text);
   if (parsed.success) return parsed.data;
-  throw new DomainError("invalid_argument", `${name}: must be ${allowed}; found ${JSON.stringify(text.slice(0, 80))}`);
+  throw new DomainError(
+    "invalid_argument",
+    `${name}: must be ${allowed}; found ${JSON.stringify(text.slice(0, 80))}`,
+  );
 }
 
 function decodeSegment(segment: string | undefined): string | undefined {
@@ -156,6 +171,9 @@ function decodeSegment(segment: string | undefined): string | undefined {
   try {
     return decodeURIComponent(segment);
   } catch {
-    throw new DomainError("invalid_argument", `path: ${JSON.stringify(segment)} is not percent-encoded UTF-8`);
+    throw new DomainError(
+      "invalid_argument",
+      `path: ${JSON.stringify(segment)} is not percent-encoded UTF-8`,
+    );
   }
 }

@@ -27,7 +27,10 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
         retentionEvents: Number(request.retentionEvents),
       });
       if (tenant === undefined) {
-        throw new DomainError("already_exists", `slug: there is a tenant ${request.slug} already; choose another slug`);
+        throw new DomainError(
+          "already_exists",
+          `slug: there is a tenant ${request.slug} already; choose another slug`,
+        );
       }
       return { tenant: toTenantMessage(tenant) };
     },
@@ -84,7 +87,10 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
     async revokeApiKey({ apiKeyId }, context) {
       const found = await deps.tenants.findKey(apiKeyId);
       if (found === undefined) {
-        throw new DomainError("not_found", `api_key_id: there is no key ${JSON.stringify(apiKeyId)}; see ListApiKeys`);
+        throw new DomainError(
+          "not_found",
+          `api_key_id: there is no key ${JSON.stringify(apiKeyId)}; see ListApiKeys`,
+        );
       }
       tenantOf(context, found.tenant);
       const key = await deps.tenants.revokeKey(apiKeyId);

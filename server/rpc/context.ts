@@ -9,7 +9,8 @@ export const principalKey = createContextKey<Principal | undefined>(undefined, {
 
 export function principalOf(context: HandlerContext): Principal {
   const principal = context.values.get(principalKey);
-  if (principal === undefined) throw new Error(`no principal in ${context.method.name}: the access interceptor is missing`);
+  if (principal === undefined)
+    throw new Error(`no principal in ${context.method.name}: the access interceptor is missing`);
   return principal;
 }
 

@@ -55,7 +55,9 @@ export function toStreamMessage(message: FollowMessage): StreamMessage {
   return create(StreamMessageSchema, { message: toOneof(message) });
 }
 
-function toOneof(message: FollowMessage): NonNullable<MessageInitShape<typeof StreamMessageSchema>["message"]> {
+function toOneof(
+  message: FollowMessage,
+): NonNullable<MessageInitShape<typeof StreamMessageSchema>["message"]> {
   switch (message.kind) {
     case "events":
       return { case: "events", value: { events: message.events.map(toEvent) } };

@@ -1,11 +1,21 @@
 /** EventStreamService: decode, follow, encode. StreamMany and Multiplex are not built yet and answer UNIMPLEMENTED. */
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import { type StreamMessage, type StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
-import { EventStreamService, type ReadEventsRequest } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import type { StreamMessage, StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
+import {
+  EventStreamService,
+  type ReadEventsRequest,
+} from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import type { Page } from "../core/ports.ts";
-import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target, toFilter, toScopeKey } from "../core/subscribe.ts";
+import {
+  type SubscribeDeps,
+  type SubscribeOptions,
+  subscribe,
+  type Target,
+  toFilter,
+  toScopeKey,
+} from "../core/subscribe.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage } from "./conversions.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
@@ -54,7 +64,12 @@ function toSubscribeOptions(options: StreamOptions | undefined): SubscribeOption
   }
   const start = options?.start;
   return {
-    start: start?.case === "latest" && start.value ? "latest" : start?.case === "afterOffset" ? Number(start.value) : 0,
+    start:
+      start?.case === "latest" && start.value
+        ? "latest"
+        : start?.case === "afterOffset"
+          ? Number(start.value)
+          : 0,
     types: options?.types ?? [],
     tasks: options?.taskExecutionIds ?? [],
     minIntervalMs: options?.minIntervalMs ?? 0,
@@ -86,11 +101,16 @@ async function readEvents(deps: EventStreamDeps, request: ReadEventsRequest, con
     throw new DomainError("not_found", `workflow ${identity.workflowId} does not exist any more`);
   }
   if (!request.descending && cursor > page.tailOffset) {
-    throw new DomainError("out_of_range", `cursor: ${cursor} is beyond the tail of the stream, which is ${page.tailOffset}`);
+    throw new DomainError(
+      "out_of_range",
+      `cursor: ${cursor} is beyond the tail of the stream, which is ${page.tailOffset}`,
+    );
   }
   return {
     events: page.events.map(toEvent),
-    nextCursor: BigInt(request.descending ? Math.max(page.scannedTo, 0) : Math.min(page.scannedTo, page.tailOffset)),
+    nextCursor: BigInt(
+      request.descending ? Math.max(page.scannedTo, 0) : Math.min(page.scannedTo, page.tailOffset),
+    ),
     more: hasMore(page, request.descending),
     tailOffset: BigInt(page.tailOffset),
     floorOffset: BigInt(page.floorOffset),

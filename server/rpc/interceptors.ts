@@ -19,7 +19,8 @@ export function errorInterceptor(logBug: LogBug): Interceptor {
 export function accessInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (request) => {
     const rule = ruleOf(request.service.typeName, request.method.name);
-    if (rule === undefined) throw new Error(`no access rule for ${request.service.typeName}/${request.method.name}`);
+    if (rule === undefined)
+      throw new Error(`no access rule for ${request.service.typeName}/${request.method.name}`);
     if (rule !== "anyone") {
       const principal = await authenticator.authenticate(request.header.get("authorization"));
       assertAllowed(rule, principal);

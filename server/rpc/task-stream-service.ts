@@ -1,15 +1,15 @@
 /** TaskStreamService. PublishTaskStream (sessions) is not built yet and answers UNIMPLEMENTED. */
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import {
-  type PublishTaskEventsRequest,
   PublishTaskEventsProgressSchema,
+  type PublishTaskEventsRequest,
   PublishTaskEventsRequestSchema,
   type StreamTaskDataRequest,
   type TaskEvent,
   TaskEventSchema,
   TaskStreamService,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
-import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import type { Clock } from "../core/clock.ts";
 import { DomainError } from "../core/errors.ts";
@@ -137,7 +137,9 @@ function wrongWithMessage(
   let bytes = 0;
   for (const event of request.events) bytes += payloadSize(event.payload.value);
   if (bytes > limits.publishMessageBytes) {
-    return whole(`events: ${bytes} bytes of payload in one message, at most ${limits.publishMessageBytes}; send several messages`);
+    return whole(
+      `events: ${bytes} bytes of payload in one message, at most ${limits.publishMessageBytes}; send several messages`,
+    );
   }
   const reason = invalidReason(PublishTaskEventsRequestSchema, request);
   if (reason !== undefined) {
@@ -148,7 +150,9 @@ function wrongWithMessage(
   if (homeless !== -1) {
     return {
       index: homeless,
-      error: invalid(`events[${homeless}].workflow_id: empty; outside a session every event names its workflow`),
+      error: invalid(
+        `events[${homeless}].workflow_id: empty; outside a session every event names its workflow`,
+      ),
     };
   }
   const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
@@ -182,7 +186,11 @@ function toNewEvent(event: TaskEvent, producerId: string, now: number): NewEvent
 }
 
 /** The messages until the call has to end: a drain or an expired credential must not wait for the client's next one. */
-async function* untilClosing<T>(messages: AsyncIterable<T>, call: OpenCall, signal: AbortSignal): AsyncGenerator<T> {
+async function* untilClosing<T>(
+  messages: AsyncIterable<T>,
+  call: OpenCall,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
   const { promise: closing, resolve } = Promise.withResolvers<"closing">();
   const stopListening = call.onClosing(() => resolve("closing"));
   const onAbort = () => resolve("closing");
@@ -209,7 +217,10 @@ function closedError(call: OpenCall): DomainError {
   switch (call.closing?.reason) {
     case "credential_expired":
     case "revoked":
-      return new DomainError("unauthenticated", "the credential expired or was revoked during the call; use another one");
+      return new DomainError(
+        "unauthenticated",
+        "the credential expired or was revoked during the call; use another one",
+      );
     default:
       return new DomainError("unavailable", "this server stops; send the rest to another one");
   }

@@ -65,7 +65,9 @@ export function workflowService(router: ConnectRouter, deps: WorkflowServiceDeps
       return { workflow: toWorkflowMessage(closed.workflow), offset: BigInt(closed.offset) };
     },
     async requestCancel({ workflowId, reason }, context) {
-      return { workflow: toWorkflowMessage(await requestCancel(deps, accessOf(context), workflowId, reason)) };
+      return {
+        workflow: toWorkflowMessage(await requestCancel(deps, accessOf(context), workflowId, reason)),
+      };
     },
     async deleteWorkflowTree({ workflowId }, context) {
       return { deletedEvents: BigInt(await deleteWorkflowTree(deps, accessOf(context), workflowId)) };

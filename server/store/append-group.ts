@@ -144,7 +144,11 @@ function toOp(
   }
 }
 
-export function toGroupResult(commands: readonly Command[], group: AppendGroup, answer: AppendAnswer): GroupResult {
+export function toGroupResult(
+  commands: readonly Command[],
+  group: AppendGroup,
+  answer: AppendAnswer,
+): GroupResult {
   const next = new Map(group.streams.map((id, i) => [id, answer.firstOffsets[i] ?? 1]));
   const appended = new Map<string, StoredEvent[] | undefined>();
   const results: CommandResult[] = [];
@@ -162,8 +166,8 @@ export function toGroupResult(commands: readonly Command[], group: AppendGroup, 
       });
       continue;
     }
-    let entries = appended.get(command.streamId);
-    if (entries === undefined) appended.set(command.streamId, (entries = []));
+    const entries = appended.get(command.streamId) ?? [];
+    appended.set(command.streamId, entries);
     let offset = next.get(command.streamId) ?? 1;
     let stored = 0;
     let duplicates = 0;

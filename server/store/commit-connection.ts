@@ -2,8 +2,9 @@
  * One connection that commits groups: opened when first needed, thrown away when it fails, opened anew by the next group.
  * One group at a time: the appender's loop for its shard.
  */
-import { type AppendAnswer, type AppendGroup, append } from "../../db/statements/append.ts";
+
 import { type Client, createCommitClient, type DatabaseOptions } from "../../db/pool.ts";
+import { type AppendAnswer, type AppendGroup, append } from "../../db/statements/append.ts";
 import { sqlState, toStoreError } from "./store-errors.ts";
 
 /** A stream locked by somebody delays its shard at most so long, ms (design §2). */

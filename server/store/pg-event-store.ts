@@ -9,9 +9,17 @@ import { readScope } from "../../db/statements/read-scope.ts";
 import { readTails } from "../../db/statements/read-tails.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
-import type { EventStore, Page, PageRequest, ScopeKey, ScopeState } from "../core/ports.ts";
+import {
+  type EventStore,
+  type Page,
+  type PageRequest,
+  type ScopeKey,
+  type ScopeState,
+  StoreError,
+} from "../core/ports.ts";
 import { toAppendGroup, toGroupResult } from "./append-group.ts";
 import { CommitConnection } from "./commit-connection.ts";
+import { isDatabaseAway } from "./store-errors.ts";
 
 export interface PgEventStore extends EventStore {
   readonly pool: Pool;
@@ -29,14 +37,22 @@ export function createPgEventStore(options: DatabaseOptions & { commitConnection
       const group = toAppendGroup(commands);
       return toGroupResult(commands, group, await commit.append(group));
     },
-    readScope: (streamId, scope) => scopeState(pool, streamId, scope),
-    readPage: (request) => page(pool, request),
-    readTails: (streamIds) => readTails(pool, streamIds),
-    readParents: (streamId) => readParents(pool, streamId),
+    readScope: (streamId, scope) => reading(() => scopeState(pool, streamId, scope)),
+    readPage: (request) => reading(() => page(pool, request)),
+    readTails: (streamIds) => reading(() => readTails(pool, streamIds)),
+    readParents: (streamId) => reading(() => readParents(pool, streamId)),
     async close() {
       await Promise.all([...connections.map((connection) => connection.close()), pool.end()]);
     },
   };
+}
+
+async function reading<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw isDatabaseAway(error) ? new StoreError("away", (error as Error).message, error) : error;
+  }
 }
 
 async function scopeState(pool: Pool, streamId: string, scope: ScopeKey): Promise<ScopeState | undefined> {

@@ -51,11 +51,14 @@ async function list(
   const conditions: (SQL | undefined)[] = [
     eq(workflow.tenantSlug, tenant),
     filter.status === undefined ? undefined : eq(workflow.status, filter.status),
-    filter.parentWorkflowId === undefined ? undefined : eq(workflow.parentWorkflowId, filter.parentWorkflowId),
+    filter.parentWorkflowId === undefined
+      ? undefined
+      : eq(workflow.parentWorkflowId, filter.parentWorkflowId),
     filter.rootsOnly ? isNull(workflow.parentWorkflowId) : undefined,
     // strpos, not like: the text may hold % and _.
     filter.nameContains === "" ? undefined : sql`strpos(${workflow.name}, ${filter.nameContains}) > 0`,
-    after && sql`(${workflow.createdMs}, ${workflow.workflowId}) < (${after.createdMs}, ${after.workflowId}::uuid)`,
+    after &&
+      sql`(${workflow.createdMs}, ${workflow.workflowId}) < (${after.createdMs}, ${after.workflowId}::uuid)`,
   ];
   const rows = await db
     .select()
