@@ -18,7 +18,10 @@ async function run(client: pg.Client, commands: Command[]): Promise<readonly Com
 async function aWorkflow(client: pg.Client): Promise<{ stream: string; id: string }> {
   const stream = newId();
   const id = newId();
-  expect((await run(client, [create(stream, { workflowId: id })]))[0]).toMatchObject({ result: "created", offset: 1 });
+  expect((await run(client, [create(stream, { workflowId: id })]))[0]).toMatchObject({
+    result: "created",
+    offset: 1,
+  });
   return { stream, id };
 }
 
@@ -70,11 +73,20 @@ describe("while another transaction holds the lock", () => {
 
   test("the first entries of a new producer, sent twice at once, are stored once", async () => {
     const { result, stream } = await inTurn(({ stream, id }) => ({
-      first: entries(stream, [1, 2].map((sequence) => anEvent({ workflowId: id, producerId: "new", sequence }))),
-      second: entries(stream, [1, 2, 3].map((sequence) => anEvent({ workflowId: id, producerId: "new", sequence }))),
+      first: entries(
+        stream,
+        [1, 2].map((sequence) => anEvent({ workflowId: id, producerId: "new", sequence })),
+      ),
+      second: entries(
+        stream,
+        [1, 2, 3].map((sequence) => anEvent({ workflowId: id, producerId: "new", sequence })),
+      ),
     }));
     expect(result).toMatchObject({ stored: 1, duplicates: 2, lastOffset: 4 });
-    const { rows } = await database.pool.query(`select sequence from event where stream_id = $1 and producer_id = 'new' order by "offset"`, [stream]);
+    const { rows } = await database.pool.query(
+      `select sequence from event where stream_id = $1 and producer_id = 'new' order by "offset"`,
+      [stream],
+    );
     expect(rows.map((row) => Number(row.sequence))).toEqual([1, 2, 3]);
   });
 
@@ -95,7 +107,9 @@ describe("while another transaction holds the lock", () => {
     await until(() => waitingForLock(database.pool));
     await one.query("commit");
     expect((await later)[0]).toMatchObject({ result: "exists" });
-    const { rows } = await database.pool.query("select count(*)::int as n from stream s where not exists (select from workflow w where w.stream_id = s.stream_id)");
+    const { rows } = await database.pool.query(
+      "select count(*)::int as n from stream s where not exists (select from workflow w where w.stream_id = s.stream_id)",
+    );
     expect(rows[0].n).toBe(0);
   });
 });
@@ -126,7 +140,15 @@ describe("within one group", () => {
     await run(client, [entries(stream, [anEvent({ workflowId: id, taskExecutionId: "done", type: 10 })])]);
     const chain = { broken: false };
     const results = await run(client, [
-      entries(stream, [anEvent({ workflowId: id }), anEvent({ workflowId: id, taskExecutionId: "done" }), anEvent({ workflowId: id })], chain),
+      entries(
+        stream,
+        [
+          anEvent({ workflowId: id }),
+          anEvent({ workflowId: id, taskExecutionId: "done" }),
+          anEvent({ workflowId: id }),
+        ],
+        chain,
+      ),
       entries(stream, [anEvent({ workflowId: id })], chain),
       entries(stream, [anEvent({ workflowId: id, taskExecutionId: "other call" })]),
     ]);
@@ -138,25 +160,54 @@ describe("within one group", () => {
   });
 
   test.each([
-    ["an entry after its task's terminal event", (id: string) => [anEvent({ workflowId: id, type: 9 }), anEvent({ workflowId: id })]],
-    ["a number that does not rise", (id: string) => [2, 1].map((sequence) => anEvent({ workflowId: id, producerId: "p", sequence }))],
-    ["a number given twice", (id: string) => [1, 1].map((sequence) => anEvent({ workflowId: id, producerId: "p", sequence }))],
+    [
+      "an entry after its task's terminal event",
+      (id: string) => [anEvent({ workflowId: id, type: 9 }), anEvent({ workflowId: id })],
+    ],
+    [
+      "a number that does not rise",
+      (id: string) => [2, 1].map((sequence) => anEvent({ workflowId: id, producerId: "p", sequence })),
+    ],
+    [
+      "a number given twice",
+      (id: string) => [1, 1].map((sequence) => anEvent({ workflowId: id, producerId: "p", sequence })),
+    ],
   ])("%s is a mistake of the caller, and nothing is stored", async (_, events) => {
     const client = await database.connect();
     const { stream, id } = await aWorkflow(client);
     await expect(run(client, [entries(stream, events(id))])).rejects.toMatchObject({ code: "TR001" });
-    const { rows } = await database.pool.query("select next_offset from stream where stream_id = $1", [stream]);
+    const { rows } = await database.pool.query("select next_offset from stream where stream_id = $1", [
+      stream,
+    ]);
     expect(Number(rows[0].next_offset)).toBe(2);
   });
 
   test("payloads come back as they were given: none, empty, text with U+0000, bytes, long", async () => {
     const client = await database.connect();
     const { stream, id } = await aWorkflow(client);
-    const payloads = [undefined, "", "a\u0000b", "äöü 🦊", new Uint8Array([0, 255, 1]), new Uint8Array(0), "z".repeat(300_000)];
-    await run(client, [entries(stream, payloads.map((payload) => anEvent({ workflowId: id, payload })))]);
-    const { rows } = await database.pool.query(`select payload, payload_is_text from event where stream_id = $1 and "offset" > 1 order by "offset"`, [stream]);
+    const payloads = [
+      undefined,
+      "",
+      "a\u0000b",
+      "äöü 🦊",
+      new Uint8Array([0, 255, 1]),
+      new Uint8Array(0),
+      "z".repeat(300_000),
+    ];
+    await run(client, [
+      entries(
+        stream,
+        payloads.map((payload) => anEvent({ workflowId: id, payload })),
+      ),
+    ]);
+    const { rows } = await database.pool.query(
+      `select payload, payload_is_text from event where stream_id = $1 and "offset" > 1 order by "offset"`,
+      [stream],
+    );
     expect(
-      rows.map(({ payload, payload_is_text }) => (payload === null ? undefined : payload_is_text ? payload.toString() : new Uint8Array(payload))),
+      rows.map(({ payload, payload_is_text }) =>
+        payload === null ? undefined : payload_is_text ? payload.toString() : new Uint8Array(payload),
+      ),
     ).toEqual(payloads);
   });
 });
@@ -165,14 +216,30 @@ test("counts of open workflows and the ends of subtrees are kept through a life 
   const client = await database.connect();
   const { stream, id: root } = await aWorkflow(client);
   const [a, b, a1, a2] = [newId(), newId(), newId(), newId()];
-  for (const [workflowId, parentWorkflowId] of [[a, root], [b, root], [a1, a], [a2, a]] as const) {
+  for (const [workflowId, parentWorkflowId] of [
+    [a, root],
+    [b, root],
+    [a1, a],
+    [a2, a],
+  ] as const) {
     await run(client, [create(stream, { workflowId, parentWorkflowId })]);
   }
   const state = async () => {
-    const { rows } = await database.pool.query("select workflow_id, status, open_in_subtree as open, subtree_final_offset as final from workflow where stream_id = $1", [stream]);
-    return Object.fromEntries(rows.map((row) => [row.workflow_id, [row.status, row.open, row.final && Number(row.final)]]));
+    const { rows } = await database.pool.query(
+      "select workflow_id, status, open_in_subtree as open, subtree_final_offset as final from workflow where stream_id = $1",
+      [stream],
+    );
+    return Object.fromEntries(
+      rows.map((row) => [row.workflow_id, [row.status, row.open, row.final && Number(row.final)]]),
+    );
   };
-  expect(await state()).toEqual({ [root]: [1, 5, null], [a]: [1, 3, null], [b]: [1, 1, null], [a1]: [1, 1, null], [a2]: [1, 1, null] });
+  expect(await state()).toEqual({
+    [root]: [1, 5, null],
+    [a]: [1, 3, null],
+    [b]: [1, 1, null],
+    [a1]: [1, 1, null],
+    [a2]: [1, 1, null],
+  });
   await run(client, [close(stream, a)]); // offset 6, its children stay open
   expect((await state())[a]).toEqual([2, 2, null]);
   await run(client, [close(stream, a1)]); // 7
@@ -181,9 +248,21 @@ test("counts of open workflows and the ends of subtrees are kept through a life 
   expect((await state())[root]).toEqual([1, 2, null]);
   const [closed] = await run(client, [close(stream, root, true, 3)]); // 9: b, 10: root
   expect(closed).toMatchObject({ result: "closed", offset: 10, status: 3 });
-  expect(await state()).toEqual({ [root]: [3, 0, 10], [a]: [2, 0, 8], [b]: [4, 0, 9], [a1]: [2, 0, 7], [a2]: [2, 0, 8] });
-  expect((await run(client, [close(stream, root, true, 3)]))[0]).toMatchObject({ result: "unchanged", offset: 10 });
-  expect((await run(client, [close(stream, root, true, 2)]))[0]).toMatchObject({ result: "closed_otherwise", status: 3 });
+  expect(await state()).toEqual({
+    [root]: [3, 0, 10],
+    [a]: [2, 0, 8],
+    [b]: [4, 0, 9],
+    [a1]: [2, 0, 7],
+    [a2]: [2, 0, 8],
+  });
+  expect((await run(client, [close(stream, root, true, 3)]))[0]).toMatchObject({
+    result: "unchanged",
+    offset: 10,
+  });
+  expect((await run(client, [close(stream, root, true, 2)]))[0]).toMatchObject({
+    result: "closed_otherwise",
+    status: 3,
+  });
 });
 
 test("three writers on fifty streams, each group over many of them, never deadlock and lose nothing", async () => {
@@ -195,7 +274,12 @@ test("three writers on fifty streams, each group over many of them, never deadlo
     for (let round = 0; round < rounds; round++) {
       // Every writer meets the streams in another order; `append` sorts them.
       const order = workflows.toSorted(() => Math.random() - 0.5);
-      await run(client, order.map(({ stream, id }) => entries(stream, [anEvent({ workflowId: id, producerId: name, sequence: round + 1 })])));
+      await run(
+        client,
+        order.map(({ stream, id }) =>
+          entries(stream, [anEvent({ workflowId: id, producerId: name, sequence: round + 1 })]),
+        ),
+      );
     }
   };
   await Promise.all(["one", "two", "three"].map(writer));

@@ -17,7 +17,11 @@ export function anEvent(event: Partial<NewEvent> & { workflowId: string }): NewE
 
 const base = { tenant: "acme", lane: "normal", idempotent: true, patienceMs: 20_000 } as const;
 
-export function entries(streamId: string, events: readonly NewEvent[], chain: Chain = { broken: false }): AppendEntries {
+export function entries(
+  streamId: string,
+  events: readonly NewEvent[],
+  chain: Chain = { broken: false },
+): AppendEntries {
   return {
     ...base,
     kind: "entries",
@@ -44,14 +48,24 @@ export function create(
     metadata: {},
     retentionMaxAgeMs: undefined,
     retentionMaxEvents: undefined,
-    payload: JSON.stringify({ parentWorkflowId: options.parentWorkflowId, name: "w", depth: 0, metadata: {} }),
+    payload: JSON.stringify({
+      parentWorkflowId: options.parentWorkflowId,
+      name: "w",
+      depth: 0,
+      metadata: {},
+    }),
     entries: 1,
     bytes: 200,
     tenant: options.tenant ?? "acme",
   };
 }
 
-export function close(streamId: string, workflowId: string, closeDescendants = false, status = 2): CloseWorkflow {
+export function close(
+  streamId: string,
+  workflowId: string,
+  closeDescendants = false,
+  status = 2,
+): CloseWorkflow {
   return {
     ...base,
     kind: "close",

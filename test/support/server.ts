@@ -97,7 +97,9 @@ export function useServer(env: Readonly<Record<string, string>> = {}): TestServe
 
   afterAll(async () => {
     if (started === undefined) return;
-    await until(() => expect(started.server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }));
+    await until(() =>
+      expect(started.server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }),
+    );
     expect(await findOrphans(started.pool)).toEqual([]);
     await started.server.close();
     await started.pool.end();
@@ -135,7 +137,11 @@ export function useServer(env: Readonly<Record<string, string>> = {}): TestServe
   };
 }
 
-function start(databaseUrl: string, port: string, env: Readonly<Record<string, string>>): Promise<RunningServer> {
+function start(
+  databaseUrl: string,
+  port: string,
+  env: Readonly<Record<string, string>>,
+): Promise<RunningServer> {
   return startServer(
     readConfig({
       DATABASE_URL: databaseUrl,

@@ -1,0 +1,39 @@
+/** Seeded randomness: a failing run is repeated with TRIBUTARY_SEED. */
+
+/** mulberry32: small, fast, good enough to choose test steps. */
+export class Random {
+  #state: number;
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+  }
+
+  /** 0 ≤ x < 1. */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  }
+
+  /** A whole number, 0 ≤ n < bound. */
+  below(bound: number): number {
+    return Math.floor(this.next() * bound);
+  }
+
+  chance(probability: number): boolean {
+    return this.next() < probability;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    if (items.length === 0) throw new Error("nothing to pick from");
+    return items[this.below(items.length)] as T;
+  }
+}
+
+/** The seeds of this run: those of TRIBUTARY_SEED, or new ones each time. */
+export function seeds(count: number): number[] {
+  const given = process.env["TRIBUTARY_SEED"];
+  if (given !== undefined) return given.split(",").map(Number);
+  return Array.from({ length: count }, () => Math.floor(Math.random() * 2 ** 31));
+}
