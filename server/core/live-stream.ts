@@ -251,11 +251,13 @@ export class LiveStream {
 
   /** Retention was faster than this hub: the window begins anew after the floor, the scopes ask the registry. */
   async #jump(floor: number): Promise<void> {
-    const states = await Promise.all(
-      [...this.#scopes.values()].map(
-        async (scope) => [scope, await this.#deps.store.readScope(this.streamId, scope.key)] as const,
-      ),
-    );
+    const states = new Map<Scope, ScopeState | undefined>();
+    // A reader may join while the states are read: until all are there.
+    for (;;) {
+      const scope = this.#scopes.values().find((candidate) => !states.has(candidate));
+      if (scope === undefined) break;
+      states.set(scope, await this.#deps.store.readScope(this.streamId, scope.key));
+    }
     this.window.reset(floor);
     for (const [scope, state] of states) {
       scope.clear();

@@ -73,7 +73,8 @@ export class World {
   /** Closes all trees, then waits until every reader has come to its end. */
   async finish(patienceMs: number): Promise<void> {
     await this.settle();
-    for (const tree of this.trees) await this.#close(tree, tree.root, true);
+    // One by one: a root that is closed already leaves its descendants open.
+    for (const tree of this.trees) for (const { id } of tree.workflows) await this.#close(tree, id, true);
     const all = Promise.all(this.readers.map((reader) => reader.done));
     await Promise.race([all, new Promise((resolve) => setTimeout(resolve, patienceMs))]);
     await Promise.all(this.readers.map((reader) => reader.disconnect()));

@@ -1,0 +1,220 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Command } from "../../server/core/command.ts";
+import { Lanes, type Queued } from "../../server/core/lanes.ts";
+import { limits } from "../../server/core/limits.ts";
+import { anEvent, close, entries } from "../support/commands.ts";
+
+const result = { kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined } as const;
+const none = () => {};
+
+function command(stream: string, change: Partial<Command> = {}): Command {
+  return { ...entries(stream, [anEvent({ workflowId: "w" })]), ...change } as Command;
+}
+
+/** Takes and settles group after group; gives the streams (or whatever `name` says) of each. */
+function drain(lanes: Lanes, name: (item: Queued) => string = (item) => item.command.streamId): string[][] {
+  const groups: string[][] = [];
+  for (let group = lanes.take(0); group.length > 0; group = lanes.take(0)) {
+    groups.push(group.map(name));
+    for (const item of group) item.settle(result);
+  }
+  return groups;
+}
+
+describe("bounds", () => {
+  test("a lone flooder gets half of a lane, and others still find room", () => {
+    const lanes = new Lanes(1, () => 0);
+    let taken = 0;
+    while (lanes.offer(command("a"), none) === "queued") taken++;
+    expect(taken).toBe(limits.laneEntries.normal / 2);
+    expect(lanes.offer(command("b", { tenant: "globex" }), none)).toBe("queued");
+  });
+
+  test("bytes are bounded as well as entries", () => {
+    const lanes = new Lanes(1, () => 0);
+    let bytes = 0;
+    const big = command("a", { bytes: 1024 * 1024 });
+    while (lanes.offer(big, none) === "queued") bytes += big.bytes;
+    expect(bytes).toBe(limits.laneBytes / 2);
+  });
+
+  test("what is taken counts until it is settled", () => {
+    const lanes = new Lanes(1, () => 0);
+    while (lanes.offer(command("a", { entries: 1000 }), none) === "queued");
+    const [group] = [lanes.take(0)];
+    expect(lanes.offer(command("a", { entries: 1000 }), none)).toBe("full");
+    for (const item of group) item.settle(result);
+    expect(lanes.offer(command("a", { entries: 1000 }), none)).toBe("queued");
+  });
+
+  test("a closed lane takes nothing, and everything that was in comes out", () => {
+    const lanes = new Lanes(1, () => 0);
+    lanes.offer(command("a"), none);
+    lanes.close();
+    expect(lanes.offer(command("a"), none)).toBe("closed");
+    expect(drain(lanes)).toEqual([["a"]]);
+    expect(lanes.waiting).toBe(0);
+  });
+
+  test("no mix of tenants, lanes and sizes ever exceeds a lane's capacity", () => {
+    const step = fc.record({
+      tenant: fc.constantFrom("a", "b", "c"),
+      lane: fc.constantFrom("high", "normal", "low"),
+      entries: fc.integer({ min: 1, max: 1000 }),
+      bytes: fc.integer({ min: 1, max: 3_000_000 }),
+      settles: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+        const lanes = new Lanes(1, () => 0);
+        for (const { tenant, lane, entries, bytes, settles } of steps) {
+          lanes.offer(command(tenant, { tenant, lane, entries, bytes } as Partial<Command>), none);
+          const reading = lanes.usage.read(lane as "high");
+          expect(reading.entries).toBeLessThanOrEqual(reading.capacityEntries);
+          expect(reading.bytes).toBeLessThanOrEqual(reading.capacityBytes);
+          if (settles) for (const item of lanes.take(0)) item.settle(result);
+        }
+        drain(lanes);
+        for (const lane of ["high", "normal", "low"] as const) {
+          expect(lanes.usage.read(lane)).toMatchObject({ entries: 0, bytes: 0 });
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe("groups", () => {
+  test("hold at most 1,000 entries and 2 MiB; a larger command goes alone", () => {
+    const lanes = new Lanes(1, () => 0);
+    for (let i = 0; i < 30; i++) lanes.offer(command("a", { entries: 100 }), none);
+    for (let i = 0; i < 3; i++) lanes.offer(command("b", { bytes: 1024 * 1024 }), none);
+    lanes.offer(command("c", { bytes: 3 * 1024 * 1024 }), none);
+    for (let group = lanes.take(0); group.length > 0; group = lanes.take(0)) {
+      const sum = (what: "entries" | "bytes") => group.reduce((total, item) => total + item.command[what], 0);
+      if (group.length > 1) {
+        expect(sum("entries")).toBeLessThanOrEqual(limits.groupEntries);
+        expect(sum("bytes")).toBeLessThanOrEqual(limits.groupBytes);
+      }
+      for (const item of group) item.settle(result);
+    }
+    expect(lanes.waiting).toBe(0);
+  });
+
+  test("keep the order of each stream, whatever lanes and hazards there are", () => {
+    const step = fc.record({
+      stream: fc.constantFrom("a", "b", "c"),
+      lane: fc.constantFrom("high", "normal", "low"),
+      kind: fc.constantFrom("token", "token", "token", "terminal", "close"),
+      takes: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const lanes = new Lanes(1, () => 0);
+        const got: Record<string, number[]> = { a: [], b: [], c: [] };
+        const wanted: Record<string, number[]> = { a: [], b: [], c: [] };
+        const numbers = new Map<Command, number>();
+        const take = () => {
+          const group = lanes.take(0);
+          for (const item of group) {
+            got[item.command.streamId]?.push(numbers.get(item.command) ?? -1);
+            item.settle(result);
+          }
+          return group.length;
+        };
+        for (const [number, { stream, lane, kind, takes }] of steps.entries()) {
+          const made: Command = {
+            ...(kind === "close"
+              ? close(stream, "w")
+              : entries(stream, [anEvent({ workflowId: "w", type: kind === "terminal" ? 9 : 1 })])),
+            lane: lane as "high",
+          };
+          numbers.set(made, number);
+          wanted[stream]?.push(number);
+          expect(lanes.offer(made, none)).toBe("queued");
+          if (takes) take();
+        }
+        while (take() > 0);
+        expect(got).toEqual(wanted);
+        expect(lanes.waiting).toBe(0);
+      }),
+    );
+  });
+
+  test("what follows a lifecycle change or a task's end in its stream waits for the next group; other streams do not", () => {
+    const lanes = new Lanes(1, () => 0);
+    lanes.offer(command("a"), none);
+    lanes.offer(close("a", "w"), none);
+    lanes.offer(command("a"), none);
+    lanes.offer(entries("b", [anEvent({ workflowId: "w2", type: 9 })]), none);
+    lanes.offer(entries("b", [anEvent({ workflowId: "w2" })]), none);
+    lanes.offer(command("c"), none);
+    expect(drain(lanes).map((group) => group.toSorted())).toEqual([
+      ["a", "a", "b", "c"],
+      ["a", "b"],
+    ]);
+  });
+
+  test("what is put back goes first, in its order, alone, and not before its time", () => {
+    let now = 0;
+    const lanes = new Lanes(1, () => now);
+    const name = (item: Queued) => `${item.command.streamId}${item.command.entries}`;
+    for (const n of [1, 2, 3]) lanes.offer(command("a", { entries: n }), none);
+    const group = lanes.take(0);
+    lanes.offer(command("a", { entries: 4 }), none);
+    lanes.offer(command("b"), none);
+    lanes.putBack(group, 100);
+    expect(drain(lanes, name)).toEqual([["b1"]]);
+    expect(lanes.nextReleaseMs(0)).toBe(100);
+    now = 100;
+    const first = lanes.take(0);
+    expect(first.map(name)).toEqual(["a1"]);
+    for (const item of first) item.settle(result);
+    lanes.clearSuspicion("a");
+    expect(drain(lanes, name)).toEqual([["a2", "a3", "a4"]]);
+  });
+});
+
+describe("fairness", () => {
+  test("a tenant that floods does not keep another one waiting", () => {
+    const lanes = new Lanes(1, () => 0);
+    for (let i = 0; i < 20_000; i++) lanes.offer(command(`flood ${i % 50}`, { tenant: "flooder" }), none);
+    for (let i = 0; i < 400; i++) lanes.offer(command("quiet", { tenant: "quiet" }), none);
+    const [first] = [lanes.take(0)];
+    expect(first.filter((item) => item.command.tenant === "quiet").length).toBeGreaterThanOrEqual(300);
+  });
+
+  test("tenants share by entries, not by commands", () => {
+    const lanes = new Lanes(1, () => 0);
+    for (let i = 0; i < 100; i++) lanes.offer(command("big", { tenant: "big", entries: 100 }), none);
+    for (let i = 0; i < 10_000; i++) lanes.offer(command("small", { tenant: "small" }), none);
+    const [first] = [lanes.take(0)];
+    const of = (tenant: string) =>
+      first
+        .filter((item) => item.command.tenant === tenant)
+        .reduce((sum, item) => sum + item.command.entries, 0);
+    expect(of("big")).toBeGreaterThanOrEqual(400);
+    expect(of("small")).toBeGreaterThanOrEqual(400);
+  });
+
+  test("streams of one tenant share too", () => {
+    const lanes = new Lanes(1, () => 0);
+    for (let i = 0; i < 10_000; i++) lanes.offer(command("busy"), none);
+    for (let i = 0; i < 100; i++) lanes.offer(command("calm"), none);
+    const [first] = [lanes.take(0)];
+    expect(first.filter((item) => item.command.streamId === "calm").length).toBe(100);
+  });
+
+  test("a lane that always has work leaves the lower ones their share", () => {
+    const lanes = new Lanes(1, () => 0);
+    for (let i = 0; i < 4000; i++) lanes.offer(command("h", { lane: "high" }), none);
+    for (let i = 0; i < 4000; i++) lanes.offer(command("n", { lane: "normal" }), none);
+    for (let i = 0; i < 4000; i++) lanes.offer(command("l", { lane: "low" }), none);
+    const [first] = [lanes.take(0)];
+    const count = (stream: string) => first.filter((item) => item.command.streamId === stream).length;
+    expect(count("h")).toBeGreaterThan(count("n"));
+    expect(count("n")).toBeGreaterThan(count("l"));
+    expect(count("l")).toBeGreaterThanOrEqual(90);
+  });
+});
