@@ -1,0 +1,232 @@
+/** The appender on a real Postgres: groups, poison, locks, and a database that goes away. */
+import { describe, expect, test } from "vitest";
+import { Appender } from "../../server/core/appender.ts";
+import { systemClock } from "../../server/core/clock.ts";
+import type { Command, CommandResult } from "../../server/core/command.ts";
+import { type Notice, StoreError } from "../../server/core/ports.ts";
+import { anEvent, create, entries } from "../support/commands.ts";
+import { CoreServer } from "../support/core-server.ts";
+import { newId, useDatabase } from "../support/database.ts";
+import { until } from "../support/until.ts";
+
+const database = useDatabase();
+
+async function withServer(run: (server: CoreServer) => Promise<void>): Promise<void> {
+  const server = new CoreServer(database.url);
+  try {
+    await run(server);
+  } finally {
+    await server.close();
+  }
+}
+
+async function submit(server: { appender: Appender }, command: Command): Promise<CommandResult> {
+  const submission = server.appender.submit(command);
+  if (submission.offer !== "queued") throw new Error(submission.offer);
+  return submission.result;
+}
+
+async function aWorkflow(server: CoreServer): Promise<{ stream: string; id: string }> {
+  const [stream, id] = [newId(), newId()];
+  await submit(server, create(stream, { workflowId: id }));
+  return { stream, id };
+}
+
+const storedIn = async (stream: string): Promise<string[]> => {
+  const { rows } = await database.pool.query(
+    `select convert_from(payload, 'UTF8') as payload from event where stream_id = $1 and "offset" > 1 order by "offset"`,
+    [stream],
+  );
+  return rows.map((row) => row.payload);
+};
+
+test("one poisoned command in a group of a hundred fails alone", () =>
+  withServer(async (server) => {
+    const { stream, id } = await aWorkflow(server);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 100 }, (_, i) =>
+        submit(
+          server,
+          // U+0000 is valid in protobuf and JSON; Postgres has no text for it.
+          entries(stream, [
+            anEvent({ workflowId: id, payload: `${i}`, taskExecutionId: i === 57 ? "a\u0000b" : "t" }),
+          ]),
+        ),
+      ),
+    );
+    expect(outcomes.flatMap((outcome, i) => (outcome.status === "rejected" ? [i] : []))).toEqual([57]);
+    expect(await storedIn(stream)).toEqual(
+      Array.from({ length: 100 }, (_, i) => `${i}`).filter((i) => i !== "57"),
+    );
+  }));
+
+test("commands of one stream are stored in the order of acceptance", () =>
+  withServer(async (server) => {
+    const { stream, id } = await aWorkflow(server);
+    await Promise.all(
+      Array.from({ length: 3000 }, (_, i) =>
+        submit(server, entries(stream, [anEvent({ workflowId: id, payload: `${i}` })])),
+      ),
+    );
+    expect(await storedIn(stream)).toEqual(Array.from({ length: 3000 }, (_, i) => `${i}`));
+  }));
+
+test("an idle appender commits one event at once, a busy one many together", async () => {
+  const groups: number[] = [];
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const appender = new Appender(
+    {
+      store: {
+        async append(_, commands) {
+          groups.push(commands.length);
+          await gate;
+          const results = commands.map(
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+          );
+          return { results, notices: [] };
+        },
+      },
+      bus: { publish: () => {} },
+      clock: systemClock,
+      random: Math.random,
+      onFailure: () => {},
+    },
+    { commitConnections: 1 },
+  );
+  const first = submit({ appender }, entries("s", [anEvent({ workflowId: "w" })]));
+  await until(() => expect(groups).toEqual([1]));
+  const rest = Array.from({ length: 1500 }, () =>
+    submit({ appender }, entries("s", [anEvent({ workflowId: "w" })])),
+  );
+  open();
+  await Promise.all([first, ...rest]);
+  expect(groups).toEqual([1, 1000, 500]);
+  await appender.close(AbortSignal.timeout(1000));
+});
+
+test(
+  "a stream whose lock somebody holds waits; the others go on; its order is kept",
+  { timeout: 60_000 },
+  () =>
+    withServer(async (server) => {
+      const workflows = await Promise.all(Array.from({ length: 12 }, () => aWorkflow(server)));
+      const [locked, ...others] = workflows;
+      if (locked === undefined) throw new Error("no workflow");
+      const holder = await database.connect();
+      await holder.query("begin");
+      await holder.query("select from stream where stream_id = $1 for update", [locked.stream]);
+      const done: number[] = [];
+      const blocked = Array.from({ length: 5 }, (_, i) =>
+        submit(server, entries(locked.stream, [anEvent({ workflowId: locked.id, payload: `${i}` })])).then(
+          () => done.push(i),
+        ),
+      );
+      await Promise.all(
+        others.flatMap(({ stream, id }) =>
+          Array.from({ length: 5 }, () => submit(server, entries(stream, [anEvent({ workflowId: id })]))),
+        ),
+      );
+      expect(done).toEqual([]);
+      await holder.query("commit");
+      await Promise.all(blocked);
+      expect(await storedIn(locked.stream)).toEqual(["0", "1", "2", "3", "4"]);
+    }),
+);
+
+describe("when the connections are cut in the middle of commits", () => {
+  test("numbered entries are all stored exactly once", { timeout: 60_000 }, () =>
+    withServer(async (server) => {
+      const { stream, id } = await aWorkflow(server);
+      const cutter = await database.connect();
+      let cutting = true;
+      let cut = 0;
+      const cuts = (async () => {
+        while (cutting) {
+          const { rowCount } = await cutter.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tributary' and datname = current_database() and query like '%append%'",
+          );
+          cut += rowCount ?? 0;
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+      })();
+      for (let round = 0; round < 20; round++) {
+        await Promise.all(
+          Array.from({ length: 50 }, (_, i) => {
+            const n = round * 50 + i;
+            return submit(
+              server,
+              entries(stream, [
+                anEvent({ workflowId: id, payload: `${n}`, producerId: "p", sequence: n + 1 }),
+              ]),
+            );
+          }),
+        );
+      }
+      cutting = false;
+      await cuts;
+      expect(cut).toBeGreaterThan(0);
+      expect(await storedIn(stream)).toEqual(Array.from({ length: 1000 }, (_, i) => `${i}`));
+    }),
+  );
+
+  test("entries without numbers are never stored twice: they fail, and say that the outcome is unknown", async () => {
+    let calls = 0;
+    const appender = new Appender(
+      {
+        store: {
+          append: () => {
+            calls++;
+            return Promise.reject(new StoreError("unknown", "cut", undefined));
+          },
+        },
+        bus: { publish: () => {} },
+        clock: systemClock,
+        random: Math.random,
+        onFailure: () => {},
+      },
+      { commitConnections: 1 },
+    );
+    const command: Command = { ...entries("s", [anEvent({ workflowId: "w" })]), idempotent: false };
+    await expect(submit({ appender }, command)).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("may or may not be stored"),
+    });
+    expect(calls).toBe(1);
+    await appender.close(AbortSignal.timeout(1000));
+  });
+});
+
+test("while the database is away commands wait, those that wait too long fail, and what waits is stored when it is back", async () => {
+  let away = true;
+  const stored: Command[] = [];
+  const notices: Notice[] = [];
+  const appender = new Appender(
+    {
+      store: {
+        append(_, commands) {
+          if (away) return Promise.reject(new StoreError("away", "refused", undefined));
+          stored.push(...commands);
+          const results = commands.map(
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+          );
+          return Promise.resolve({ results, notices: [] });
+        },
+      },
+      bus: { publish: (notice) => notices.push(notice) },
+      clock: systemClock,
+      random: Math.random,
+      onFailure: () => {},
+    },
+    { commitConnections: 1 },
+  );
+  const impatient: Command = { ...entries("a", [anEvent({ workflowId: "w" })]), patienceMs: 30 };
+  const patient: Command = { ...entries("b", [anEvent({ workflowId: "w" })]), patienceMs: undefined };
+  const waits = submit({ appender }, patient);
+  await expect(submit({ appender }, impatient)).rejects.toMatchObject({ code: "unavailable" });
+  expect(appender.awayReason).toBe("refused");
+  away = false;
+  await waits;
+  expect(stored).toEqual([patient]);
+  expect(appender.awayReason).toBeUndefined();
+  await appender.close(AbortSignal.timeout(1000));
+});
