@@ -33,6 +33,10 @@ const backoffMs = { first: 50, most: 2000 };
 /** How long a locked stream is set aside, ms: each try costs its shard a lock_timeout of 2 s. */
 const holdMs = { first: 100, most: 4000 };
 
+const awayText = "the database cannot be reached; nothing was stored; try again";
+const uncertainText =
+  "the connection to the database broke during the commit: the entries may or may not be stored. With a producer_id and rising sequences a repetition is safe.";
+
 export type Submission =
   | { readonly offer: "queued"; readonly result: Promise<CommandResult> }
   | { readonly offer: Exclude<Offer, "queued"> };
@@ -44,6 +48,8 @@ export class Appender {
   readonly #loops: readonly Promise<void>[];
   readonly #drainRate = new DrainRate();
   readonly #holds = new Map<string, number>();
+  /** Commands that may have been stored by a commit whose connection broke. */
+  readonly #uncertain = new WeakSet<Queued>();
   #stopped = false;
   #awayReason: string | undefined;
   /** Entries committed since the start. */
@@ -226,14 +232,9 @@ export class Appender {
     let stay = waiting;
     if (failure.failure === "unknown") {
       stay = waiting.filter((item) => item.command.idempotent);
-      for (const item of waiting.filter((candidate) => !candidate.command.idempotent)) {
-        settle(
-          item,
-          new DomainError(
-            "unavailable",
-            "the connection to the database broke during the commit: the entries may or may not be stored. Give a producer_id with rising sequences, then a repetition is safe.",
-          ),
-        );
+      for (const item of waiting) {
+        if (item.command.idempotent) this.#uncertain.add(item);
+        else settle(item, new DomainError("unavailable", uncertainText));
       }
     }
     await this.#sleep(
@@ -245,10 +246,7 @@ export class Appender {
       ...this.lanes.takeOut(shard, (item) => isImpatient(item, now)),
     ];
     for (const item of giveUp) {
-      settle(
-        item,
-        new DomainError("unavailable", "the database cannot be reached; nothing was stored; try again"),
-      );
+      settle(item, new DomainError("unavailable", this.#uncertain.has(item) ? uncertainText : awayText));
     }
     if (this.#stopped) {
       for (const item of stay)

@@ -146,10 +146,12 @@ describe("when the connections are cut in the middle of commits", () => {
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tributary' and datname = current_database() and query like '%append%'",
           );
           cut += rowCount ?? 0;
-          await new Promise((resolve) => setTimeout(resolve, 10));
+          // Far enough apart for a new connection to get something done in between.
+          await new Promise((resolve) => setTimeout(resolve, 150));
         }
       })();
-      for (let round = 0; round < 20; round++) {
+      const rounds = 60;
+      for (let round = 0; round < rounds; round++) {
         await Promise.all(
           Array.from({ length: 50 }, (_, i) => {
             const n = round * 50 + i;
@@ -162,10 +164,10 @@ describe("when the connections are cut in the middle of commits", () => {
           }),
         );
       }
+      await until(() => expect(cut).toBeGreaterThan(0));
       cutting = false;
       await cuts;
-      expect(cut).toBeGreaterThan(0);
-      expect(await storedIn(stream)).toEqual(Array.from({ length: 1000 }, (_, i) => `${i}`));
+      expect(await storedIn(stream)).toEqual(Array.from({ length: rounds * 50 }, (_, i) => `${i}`));
     }),
   );
 
