@@ -7,8 +7,11 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 
-/** Oldest supported server version, as in `server_version_num`. */
-export const oldestVersion = 150_000;
+const defaults = {
+  connectTimeoutMs: 10_000,
+  /** Oldest supported server version, as in `server_version_num`. */
+  oldestVersion: 150_000,
+};
 
 const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
 /** "trib" in ASCII: the advisory lock of migrations. */
@@ -17,7 +20,11 @@ const migrationLock = 0x74726962;
 /** A database that this service cannot use. The message says why and what to do. */
 export class UnusableDatabase extends Error {}
 
-export async function migrate(url: string, connectTimeoutMs = 10_000): Promise<{ warnings: string[] }> {
+export async function migrate(
+  url: string,
+  options: Partial<typeof defaults> = {},
+): Promise<{ warnings: string[] }> {
+  const { connectTimeoutMs, oldestVersion } = { ...defaults, ...options };
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs });
   client.on("error", () => {}); // reported by the query that fails with it
   try {
@@ -30,7 +37,7 @@ export async function migrate(url: string, connectTimeoutMs = 10_000): Promise<{
     );
   }
   try {
-    const warnings = await inspect(client, url);
+    const warnings = await inspect(client, url, oldestVersion);
     await client.query("select pg_advisory_lock($1)", [migrationLock]);
     await applyMigrations(drizzle(client), { migrationsFolder });
     return { warnings };
@@ -39,7 +46,7 @@ export async function migrate(url: string, connectTimeoutMs = 10_000): Promise<{
   }
 }
 
-async function inspect(client: pg.Client, url: string): Promise<string[]> {
+async function inspect(client: pg.Client, url: string, oldestVersion: number): Promise<string[]> {
   const { rows } = await client.query(
     `select current_setting('server_version_num')::int as version, current_setting('server_version') as version_text,
             pg_is_in_recovery() or current_setting('transaction_read_only')::bool as read_only,
@@ -49,7 +56,7 @@ async function inspect(client: pg.Client, url: string): Promise<string[]> {
   const found = rows[0];
   if (found.version < oldestVersion) {
     throw new UnusableDatabase(
-      `DATABASE_URL: ${describe(url)} is Postgres ${found.version_text}; Tributary needs 15 or newer.`,
+      `DATABASE_URL: ${describe(url)} is Postgres ${found.version_text}; Tributary needs ${oldestVersion / 10_000} or newer.`,
     );
   }
   if (found.read_only) {
@@ -64,10 +71,14 @@ async function inspect(client: pg.Client, url: string): Promise<string[]> {
   }
   const warnings: string[] = [];
   if (found.fsync === "off") {
-    warnings.push("Postgres runs with fsync=off: what is acknowledged DURABLE may be lost in a crash of the machine.");
+    warnings.push(
+      "Postgres runs with fsync=off: what is acknowledged DURABLE may be lost in a crash of the machine.",
+    );
   }
   if (found.synchronous_commit === "off") {
-    warnings.push("Postgres runs with synchronous_commit=off: what is acknowledged DURABLE may be lost in a crash.");
+    warnings.push(
+      "Postgres runs with synchronous_commit=off: what is acknowledged DURABLE may be lost in a crash.",
+    );
   }
   return warnings;
 }

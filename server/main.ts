@@ -87,7 +87,7 @@ async function open(
     config.DATABASE_URL === undefined
       ? await openEmbedded(config, log, closers)
       : { url: config.DATABASE_URL, lost: new Promise<Error>(() => {}) };
-  const { warnings } = await migrate(url, connectTimeoutMs);
+  const { warnings } = await migrate(url, { connectTimeoutMs });
   for (const warning of warnings) log.warn(warning);
 
   const database: DatabaseOptions = {

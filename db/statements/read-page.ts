@@ -56,7 +56,9 @@ export async function readPage(db: Queryable, query: PageQuery): Promise<PageRow
   const byWorkflow = query.workflowId !== undefined && !query.subtree;
   const filtered = query.subtree || query.types !== undefined || query.tasks !== undefined;
   const order = query.descending ? "desc" : "asc";
-  const bound = query.descending ? `e."offset" > $2 and e."offset" < $3` : `e."offset" > $2 and e."offset" <= $3`;
+  const bound = query.descending
+    ? `e."offset" > $2 and e."offset" < $3`
+    : `e."offset" > $2 and e."offset" <= $3`;
   const base = byWorkflow ? `e.workflow_id = $4 and e.stream_id = $1` : `e.stream_id = $1`;
   const columns = `e."offset", e.workflow_id, e.task_execution_id, e.producer_id, e.sequence, e.type, e.payload,
     e.payload_is_text, e.timestamp_ms, e.recorded_ms`;
@@ -105,7 +107,9 @@ export async function readPage(db: Queryable, query: PageQuery): Promise<PageRow
         ]
       : [query.streamId, query.from, query.to, query.workflowId ?? null, query.limit, query.maxBytes],
     rowMode: "array",
-    types: { getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)) },
+    types: {
+      getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)),
+    },
   } as pg.QueryArrayConfig);
   return toPageRows(rows as unknown as Row[], query.limit);
 }

@@ -1,0 +1,13 @@
+import { createTributaryClient } from "../client/index.ts";
+
+const client = createTributaryClient({
+  baseUrl: process.env["TRIBUTARY_URL"] ?? "http://127.0.0.1:8080",
+  apiKey: process.env["TRIBUTARY_API_KEY"] ?? "",
+});
+
+// Events of the workflow and of all its children, also those that start later; resumes by itself.
+for await (const item of client.followTree(process.argv[2] ?? "")) {
+  if (item.kind === "events") {
+    for (const event of item.events) console.log(event.offset, event.taskExecutionId, event.payload.value);
+  }
+}

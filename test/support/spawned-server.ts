@@ -1,0 +1,53 @@
+/** A server as a process of its own: to be killed, measured and started again on the same port. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
+
+export interface SpawnedServer {
+  readonly url: string;
+  readonly port: string;
+  /** Resident memory now, bytes. */
+  rss(): Promise<number>;
+  kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+export async function spawnServer(env: Readonly<Record<string, string>>): Promise<SpawnedServer> {
+  const child = spawn(process.execPath, [main, "serve"], {
+    env: { PATH: process.env["PATH"] ?? "", PORT: "0", LOG_LEVEL: "error", DRAIN_TIMEOUT_MS: "5000", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const url = await readyUrl(child);
+  return {
+    url,
+    port: new URL(url).port,
+    async rss() {
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+      return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
+    },
+    async kill(signal) {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = once(child, "exit");
+      child.kill(signal);
+      await gone;
+    },
+  };
+}
+
+async function readyUrl(child: ChildProcess): Promise<string> {
+  let errors = "";
+  child.stderr?.on("data", (text) => {
+    errors = (errors + text).slice(-4000);
+  });
+  if (child.stdout === null) throw new Error("no stdout");
+  for await (const line of createInterface({ input: child.stdout })) {
+    const url = /http:\/\/\S+/.exec(line)?.[0];
+    if (url === undefined) continue;
+    child.stdout.resume();
+    return url;
+  }
+  throw new Error(`the server ended before it was ready:\n${errors}`);
+}
