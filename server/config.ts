@@ -81,6 +81,9 @@ export interface Config extends Settings {
   readonly developmentMode: boolean;
 }
 
+/** In the data folder: the key of the tenant `dev`. */
+export const devKeyFile = "dev-key";
+
 /** A setting that cannot be used. The message names it, what is allowed, and what was found. */
 export class BadSetting extends Error {}
 

@@ -16,7 +16,7 @@ import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
-import type { Config } from "./config.ts";
+import { type Config, devKeyFile } from "./config.ts";
 import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
 import { Hub } from "./core/hub.ts";
@@ -48,13 +48,12 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** In the data folder: the key of the tenant `dev`. */
-export const devKeyFile = "dev-key";
-
 const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
 /** New calls on old connections are served for so long after a drain began, ms (contract §7). */
 const lateCallsMs = 2000;
+/** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
+const lastMessagesMs = 2000;
 
 export async function startServer(config: Config): Promise<RunningServer> {
   const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
@@ -191,7 +190,8 @@ async function open(
       await calls.drain("writer", signal);
       await appender.close(signal);
       await calls.drain("reader", signal);
-      await port.close();
+      // Ended in core, but the last messages are still on their way out.
+      await port.close(lastMessagesMs);
     },
   });
   let closing: Promise<void> | undefined;

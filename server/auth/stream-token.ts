@@ -33,7 +33,8 @@ export class StreamTokens {
   ): Promise<{ token: string; expiresMs: number }> {
     const [newest] = await this.#signingKeys();
     if (newest === undefined) throw new Error("there is no signing key");
-    const expires = Math.floor(nowMs / 1000) + ttlSeconds;
+    // JWTs count whole seconds: rounded up, so that a token is good for as long as was asked.
+    const expires = Math.ceil(nowMs / 1000) + ttlSeconds;
     const token = await new SignJWT({
       wfs: claims.subtrees,
       vars: claims.includeVariables,

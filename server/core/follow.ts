@@ -149,13 +149,19 @@ class Reader {
         this.#cursor = batch.cursor;
         if (batch.events.length > 0) yield this.#events(batch.events);
       } else {
-        if (!scope.hasAfter(this.#cursor)) this.#cursor = Math.max(this.#cursor, this.#live.window.tail);
+        if (!scope.hasAfter(this.#cursor)) {
+          this.#cursor = Math.max(this.#cursor, this.#live.window.tail);
+          // A task may end by its workflow's last event, which is not one of its own.
+          if (scope.finalOffset !== undefined && this.#cursor >= scope.finalOffset) continue;
+        }
         const due = this.#due();
         if (due !== undefined) yield due;
         else if (!this.#idle()) await this.#wait();
         else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: 0 };
       }
     }
+    // Not a plain return: to the caller that would look like a complete stream. The reason says why, a deadline for instance.
+    this.#signal.throwIfAborted();
   }
 
   /** Safe twice. */
@@ -172,16 +178,16 @@ class Reader {
     const { streamId, start, expectedEpoch } = this.#request;
     const state = await this.#deps.store.readScope(streamId, this.#request.scope);
     if (state === undefined) throw deletedError(streamId);
-    if (expectedEpoch !== 0 && expectedEpoch !== state.epoch) {
-      throw new DomainError(
-        "aborted",
-        `expected_epoch: the stream's epoch is ${state.epoch}, not ${expectedEpoch}: it was restored or made anew; read from the beginning`,
-      );
-    }
     if (start !== "latest" && start > state.tailOffset) {
       throw new DomainError(
         "out_of_range",
         `after_offset: ${start} is beyond the tail of the stream, which is ${state.tailOffset}; resume with an offset that was received`,
+      );
+    }
+    if (expectedEpoch !== 0 && expectedEpoch !== state.epoch) {
+      throw new DomainError(
+        "aborted",
+        `expected_epoch: the stream's epoch is ${state.epoch}, not ${expectedEpoch}: it was restored or made anew; read from the beginning`,
       );
     }
     this.#scope = await this.#live.join(this.#request.scope, state, this.#wakeup);

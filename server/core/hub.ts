@@ -42,6 +42,8 @@ export class Hub {
   readonly #options: HubOptions;
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
+  /** The tail check under way. */
+  #checking: Promise<void> = Promise.resolve();
 
   constructor(deps: HubDeps, options: HubOptions = defaultHubOptions) {
     this.#deps = deps;
@@ -83,11 +85,13 @@ export class Hub {
     if (entry?.opened() === live) this.#leave(live.streamId, entry);
   }
 
-  close(): void {
+  /** Waits for the tail check under way: it uses the store, which is closed after the hub. */
+  async close(): Promise<void> {
     for (const [streamId, entry] of this.#streams) {
       this.#streams.delete(streamId);
       entry.release();
     }
+    await this.#checking;
   }
 
   #open(streamId: string): Entry {
@@ -128,7 +132,9 @@ export class Hub {
   #scheduleTailCheck(): void {
     if (this.#ticking) return;
     this.#ticking = true;
-    this.#deps.clock.after(this.#options.tailCheckIntervalMs, () => void this.#checkTails());
+    this.#deps.clock.after(this.#options.tailCheckIntervalMs, () => {
+      this.#checking = this.#checkTails();
+    });
   }
 
   async #checkTails(): Promise<void> {

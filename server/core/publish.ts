@@ -127,6 +127,17 @@ export class PublishCall {
     await Promise.all(this.#pending);
   }
 
+  #noteTasks(run: readonly NewEvent[]): void {
+    let last: NewEvent | undefined;
+    for (const event of run) {
+      // Runs of one task are the rule; only its first event and its end say something new.
+      if (last?.taskExecutionId === event.taskExecutionId && last.type === event.type) continue;
+      last = event;
+      if (isTaskTerminal(event.type)) this.#deps.taskHints.forget(event.workflowId, event.taskExecutionId);
+      else this.#deps.taskHints.noteOpen(event.workflowId, event.taskExecutionId);
+    }
+  }
+
   fail(index: number, error: Error): void {
     if (this.failure === undefined || index < this.failure.index) this.failure = { index, error };
   }
@@ -163,6 +174,7 @@ export class PublishCall {
     this.totals.accepted += stored;
     this.totals.duplicates += duplicates;
     this.totals.lastOffset = Math.max(this.totals.lastOffset, lastOffset);
+    if (refused === undefined) this.#noteTasks(run);
     if (refused === undefined || refused.why === "skipped") return;
     const event = run[refused.index] as NewEvent;
     this.fail(indexes[refused.index] ?? 0, refusedEntry(this.#deps.registry, event, result as EntriesResult));

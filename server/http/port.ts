@@ -3,6 +3,7 @@
  * socket is handed to a plain Node server, so both run at full speed (a library that does the same wraps the socket in
  * JavaScript, which cost four fifths of the throughput of small messages).
  */
+import { once } from "node:events";
 import { createServer as createHttp1Server, type RequestListener } from "node:http";
 import {
   createServer as createHttp2Server,
@@ -19,6 +20,8 @@ const firstBytesTimeoutMs = 10_000;
 /** Streams one HTTP/2 connection may have open. */
 const maxStreamsPerConnection = 10_000;
 /** Bytes a client may send ahead, for each stream and each connection: a batch of 1 MiB should not wait for a round trip. */
+/** Node ends a connection that holds more, MB; its own 10 are too few for forty requests of 1 MiB at once. */
+const sessionMemoryMb = 128;
 const windowBytes = { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
 
 export interface Port {
@@ -28,26 +31,35 @@ export interface Port {
   stopListening(): void;
   /** New calls are refused; those under way go on. */
   refuseNew(): void;
-  /** Ends what is left. */
-  close(): Promise<void>;
+  /** Lets answers that are on their way go out, at most for `graceMs`, then ends what is left. */
+  close(graceMs: number): Promise<void>;
 }
 
 export async function openPort(host: string, port: number, handler: Handler): Promise<Port> {
   const sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
+  const answering = new Set<Http2ServerResponse>();
   let leaving = false;
+  const handle: Handler = (request, response) => {
+    answering.add(response);
+    response.on("close", () => answering.delete(response));
+    handler(request, response);
+  };
 
   const http1 = createHttp1Server(
     // Streams may last: the limits on silence are those of the calls, not of the request.
     { requestTimeout: 0, headersTimeout: firstBytesTimeoutMs, keepAliveTimeout: 65_000 },
     ((request, response) => {
       if (leaving) response.setHeader("connection", "close");
-      handler(request as unknown as Http2ServerRequest, response as unknown as Http2ServerResponse);
+      handle(request as unknown as Http2ServerRequest, response as unknown as Http2ServerResponse);
     }) as RequestListener,
   );
   const http2 = createHttp2Server(
-    { settings: { maxConcurrentStreams: maxStreamsPerConnection, initialWindowSize: windowBytes.stream } },
-    handler,
+    {
+      settings: { maxConcurrentStreams: maxStreamsPerConnection, initialWindowSize: windowBytes.stream },
+      maxSessionMemory: sessionMemoryMb,
+    },
+    handle,
   );
   http2.on("session", (session) => {
     session.setLocalWindowSize(windowBytes.connection);
@@ -102,10 +114,13 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
     refuseNew() {
       for (const session of sessions) session.close();
     },
-    async close() {
+    async close(graceMs) {
+      const signal = AbortSignal.timeout(graceMs);
+      const closed = (emitter: Http2ServerResponse | ServerHttp2Session) =>
+        once(emitter, "close", { signal }).catch(() => {}); // at the signal what is left is ended below
+      await Promise.all([...answering].map(closed));
       for (const session of sessions) session.close();
-      for (const socket of sockets) socket.destroySoon();
-      await new Promise((resolve) => setTimeout(resolve, sockets.size > 0 ? 100 : 0));
+      await Promise.all([...sessions].map(closed));
       for (const session of sessions) session.destroy();
       for (const socket of sockets) socket.destroy();
     },

@@ -64,6 +64,10 @@ export async function serveSse(
       "x-accel-buffering": "no",
       "x-content-type-options": "nosniff",
     });
+    if (request.method === "HEAD") {
+      response.end();
+      return;
+    }
     for (let next: IteratorResult<FollowMessage> = first; next.done !== true; next = await messages.next()) {
       if (!response.write(toSse(next.value))) await roomIn(response, left.signal);
     }
@@ -123,6 +127,12 @@ function parse(
     throw new DomainError(
       "invalid_argument",
       `workflow id: ${JSON.stringify(id.slice(0, 80))} is not a UUID`,
+    );
+  }
+  if (task !== undefined && !/^\P{Cc}{1,255}$/u.test(task)) {
+    throw new DomainError(
+      "invalid_argument",
+      `task id: must be 1–255 printable characters; found ${JSON.stringify(task.slice(0, 80))}`,
     );
   }
   const given = <T>(name: string, schema: z.ZodType<T>, allowed: string): T | undefined => {

@@ -63,7 +63,7 @@ export class CoreServer {
 
   async close(): Promise<void> {
     await this.appender.close(AbortSignal.timeout(5000));
-    this.hub.close();
+    await this.hub.close();
     await this.store.close();
   }
 
