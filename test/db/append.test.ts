@@ -267,7 +267,8 @@ test("counts of open workflows and the ends of subtrees are kept through a life 
 
 test("three writers on fifty streams, each group over many of them, never deadlock and lose nothing", async () => {
   const setup = await database.connect();
-  const workflows = await Promise.all(Array.from({ length: 50 }, () => aWorkflow(setup)));
+  const workflows: { stream: string; id: string }[] = [];
+  for (let i = 0; i < 50; i++) workflows.push(await aWorkflow(setup));
   const rounds = 60;
   const writer = async (name: string) => {
     const client = await database.connect();
