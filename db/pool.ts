@@ -31,6 +31,21 @@ const base = (options: DatabaseOptions): pg.ClientConfig => ({
   keepAlive: true,
 });
 
+/**
+ * The database could not be reached, or the connection broke. The driver reports these as plain errors without a code that
+ * nothing tells from a bug; here, where they come from, they get a class of their own.
+ */
+export class ConnectionFailure extends Error {}
+
+/** Answers of Postgres have a severity; bugs are subclasses of Error; what is left comes from the connection. */
+function named(error: unknown): unknown {
+  const isConnection =
+    error instanceof Error &&
+    !("severity" in error) &&
+    (error.constructor === Error || error instanceof AggregateError || "code" in error);
+  return isConnection ? new ConnectionFailure(error.message || String(error), { cause: error }) : error;
+}
+
 export function createPool(options: DatabaseOptions): Pool {
   const pool = new pg.Pool({
     ...base(options),
@@ -39,6 +54,14 @@ export function createPool(options: DatabaseOptions): Pool {
     query_timeout: options.statementTimeoutMs + 2000,
   });
   pool.on("error", options.onError);
+  const { query } = pool;
+  pool.query = async (...args: unknown[]) => {
+    try {
+      return await Reflect.apply(query, pool, args);
+    } catch (error) {
+      throw named(error);
+    }
+  };
   return pool;
 }
 

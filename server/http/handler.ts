@@ -1,4 +1,5 @@
 /** Where a request goes: origin check, then health, SSE, or the RPCs; everything else gets a clear 404 or 405. */
+import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
@@ -33,9 +34,12 @@ export function createHandler(deps: HandlerDeps): Handler {
         { allow: "GET, HEAD" },
       );
     }
-    if (isSse) void serveSse(deps.sse, request, response, url);
-    else if (url.pathname === "/healthz") serveHealthz(response);
-    else void serveReadyz(response, deps.readiness);
+    if (url.pathname === "/healthz") return serveHealthz(response);
+    const serving = isSse
+      ? serveSse(deps.sse, request, response, url)
+      : serveReadyz(response, deps.readiness);
+    // Nothing is known to come here; one request's bug must not end the process.
+    serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
 }
 

@@ -2,6 +2,7 @@
  * What an error of Postgres or of the connection means for a group. Decided from SQLSTATE and from whether the statement
  * had been sent, never from message text.
  */
+import { ConnectionFailure } from "../../db/pool.ts";
 import { StoreError, type StoreFailure } from "../core/ports.ts";
 
 const failureByClass: Record<string, StoreFailure> = {
@@ -43,9 +44,7 @@ export function isDatabaseAway(error: unknown): boolean {
     if (at instanceof StoreError) return at.failure === "away" || at.failure === "unknown";
     const state = sqlState(at);
     if (state !== undefined) return toStoreError(at, false).failure !== "poisoned";
-    // Errors of the driver and of sockets are plain Errors; a TypeError or the like is a bug of ours.
-    if (at.constructor === Error && at.cause === undefined) return true;
-    if (at instanceof AggregateError) return true; // all addresses of a host refused
+    if (at instanceof ConnectionFailure) return true;
   }
   return false;
 }
