@@ -37,12 +37,12 @@ const base = (options: DatabaseOptions): pg.ClientConfig => ({
  */
 export class ConnectionFailure extends Error {}
 
-/** Answers of Postgres have a severity; bugs are subclasses of Error; what is left comes from the connection. */
+/** Answers of Postgres have a severity; bugs are subclasses of Error; plain errors come from the connection. */
 function named(error: unknown): unknown {
   const isConnection =
     error instanceof Error &&
     !("severity" in error) &&
-    (error.constructor === Error || error instanceof AggregateError || "code" in error);
+    (error.constructor === Error || error instanceof AggregateError);
   return isConnection ? new ConnectionFailure(error.message || String(error), { cause: error }) : error;
 }
 

@@ -28,7 +28,7 @@ import type { TenantStore } from "./core/tenants.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort } from "./http/port.ts";
-import { accessInterceptor, errorInterceptor } from "./rpc/interceptors.ts";
+import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
@@ -168,7 +168,8 @@ async function open(
       connectNodeAdapter({
         routes: (router) => registerServices(router, deps),
         fallback: fallback as never,
-        interceptors: [errorInterceptor(logBug), accessInterceptor(authenticator), validationInterceptor],
+        requestGate: accessGate(authenticator, logBug),
+        interceptors: [errorInterceptor(logBug), validationInterceptor],
         readMaxBytes: limits.messageBytesIn,
         writeMaxBytes: limits.messageBytesIn,
         // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default

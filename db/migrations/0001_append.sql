@@ -189,7 +189,11 @@ begin
       return '{"result": "too_deep"}';
     end if;
   else
-    insert into stream (stream_id, tenant_slug, kind) values (v_stream, op ->> 'tenant', 1);
+    insert into stream (stream_id, tenant_slug, kind) values (v_stream, op ->> 'tenant', 1)
+    on conflict (stream_id) do nothing;
+    if not found then -- the same command again, after a commit whose outcome was not known
+      return '{"result": "exists"}';
+    end if;
   end if;
 
   select next_offset into strict v_offset from stream where stream_id = v_stream;

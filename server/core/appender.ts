@@ -14,7 +14,7 @@ import type { Chain, Command, CommandResult } from "./command.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { DomainError } from "./errors.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
-import { type Bus, type EventStore, StoreError } from "./ports.ts";
+import { type Bus, type EventStore, type GroupResult, StoreError } from "./ports.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export interface AppenderDeps {
@@ -36,6 +36,9 @@ const holdMs = { first: 100, most: 4000 };
 const awayText = "the database cannot be reached; nothing was stored; try again";
 const uncertainText =
   "the connection to the database broke during the commit: the entries may or may not be stored. With a producer_id and rising sequences a repetition is safe.";
+
+/** A stop waits so long for a commit that is under way, ms. */
+const lastCommitMs = 2000;
 
 export type Submission =
   | { readonly offer: "queued"; readonly result: Promise<CommandResult> }
@@ -113,7 +116,13 @@ export class Appender {
     stopListening();
     this.#stopped = true;
     for (const work of this.#work) work.ring();
-    await Promise.all(this.#loops);
+    // A silent database must not hold up a stop.
+    await Promise.race([
+      Promise.all(this.#loops),
+      new Promise<void>((resolve) => {
+        this.#deps.clock.after(lastCommitMs, resolve);
+      }),
+    ]);
     for (const item of this.lanes.takeAll()) {
       settle(
         item,
@@ -154,23 +163,12 @@ export class Appender {
       waiting = waiting.filter((item) => !streams.has(item.command.streamId));
     }
     for (let attempt = 0; waiting.length > 0; attempt++) {
+      let stored: GroupResult;
       try {
-        const { results, notices } = await this.#deps.store.append(
+        stored = await this.#deps.store.append(
           shard,
           waiting.map((item) => item.command),
         );
-        this.#awayReason = undefined;
-        let entries = 0;
-        for (const notice of notices) this.#deps.bus.publish(notice);
-        for (const [i, item] of waiting.entries()) {
-          this.lanes.clearSuspicion(item.command.streamId);
-          this.#holds.delete(item.command.streamId);
-          entries += item.command.entries;
-          settle(item, results[i] as CommandResult);
-        }
-        this.committedEntries += entries;
-        this.#drainRate.note(entries, this.#deps.clock.now());
-        return;
       } catch (error) {
         const failure =
           error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
@@ -195,7 +193,30 @@ export class Appender {
         }
         return;
       }
+      this.#settleStored(waiting, stored);
+      return;
     }
+  }
+
+  /** Outside the try: what goes wrong after the commit must not be taken for "nothing was stored". */
+  #settleStored(stored: readonly Queued[], { results, notices }: GroupResult): void {
+    this.#awayReason = undefined;
+    for (const notice of notices) {
+      try {
+        this.#deps.bus.publish(notice);
+      } catch (error) {
+        this.#deps.onFailure("a notice could not be published; the tail check will tell", error as Error);
+      }
+    }
+    let entries = 0;
+    for (const [i, item] of stored.entries()) {
+      this.lanes.clearSuspicion(item.command.streamId);
+      this.#holds.delete(item.command.streamId);
+      entries += item.command.entries;
+      settle(item, results[i] as CommandResult);
+    }
+    this.committedEntries += entries;
+    this.#drainRate.note(entries, this.#deps.clock.now());
   }
 
   /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */

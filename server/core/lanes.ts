@@ -237,19 +237,22 @@ export class Lanes {
   nextReleaseMs(shardNo: number): number | undefined {
     let next: number | undefined;
     for (const queue of this.#shards[shardNo]?.streams.values() ?? []) {
-      if (queue.heldUntilMs > 0) next = Math.min(next ?? Number.POSITIVE_INFINITY, queue.heldUntilMs);
+      if (queue.heldUntilMs > 0 && queue.items.length > 0)
+        next = Math.min(next ?? Number.POSITIVE_INFINITY, queue.heldUntilMs);
     }
     return next;
   }
 
   /** Takes out of a shard what the test picks. */
   takeOut(shardNo: number, test: (item: Queued) => boolean): Queued[] {
+    const shard = this.#shards[shardNo];
     const out: Queued[] = [];
-    for (const queue of this.#shards[shardNo]?.streams.values() ?? []) {
+    for (const queue of [...(shard?.streams.values() ?? [])]) {
       for (const item of queue.items.takeOut(test)) {
         queue.counts[item.command.lane]--;
         out.push(item);
       }
+      shard?.forgetIfEmpty(queue);
     }
     return out;
   }

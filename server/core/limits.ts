@@ -6,6 +6,8 @@ export const limits = {
   payloadBytes: MiB,
   /** Metadata of one workflow, keys and values together, bytes. */
   metadataBytes: 16 * 1024,
+  /** Reason of a RequestCancel, bytes. */
+  reasonBytes: 4096,
   /** Depth of a workflow below its root. */
   depth: 32,
   /** A message taken, bytes. */

@@ -49,6 +49,8 @@ export async function publishOne(
   if (mayAnswerEarly) {
     submission.result.then(
       (result) => {
+        // Once more after the commit: an event of the task that was sent before may have noted it as open meanwhile.
+        if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
         const why = (result as EntriesResult).refused?.why;
         if (why === undefined) return;
         deps.taskHints.forget(workflowId, event.taskExecutionId);
@@ -63,7 +65,8 @@ export async function publishOne(
   }
   const result = (await submission.result) as EntriesResult;
   if (result.refused !== undefined) throw refusedEntry(deps.registry, own, result);
-  if (!isTaskTerminal(event.type)) deps.taskHints.noteOpen(workflowId, event.taskExecutionId);
+  if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
+  else if (result.stored > 0) deps.taskHints.noteOpen(workflowId, event.taskExecutionId);
   const duplicate = result.duplicates > 0;
   return {
     durable: waitForDurable,
@@ -174,7 +177,7 @@ export class PublishCall {
     this.totals.accepted += stored;
     this.totals.duplicates += duplicates;
     this.totals.lastOffset = Math.max(this.totals.lastOffset, lastOffset);
-    if (refused === undefined) this.#noteTasks(run);
+    if (stored === run.length) this.#noteTasks(run);
     if (refused === undefined || refused.why === "skipped") return;
     const event = run[refused.index] as NewEvent;
     this.fail(indexes[refused.index] ?? 0, refusedEntry(this.#deps.registry, event, result as EntriesResult));

@@ -111,6 +111,12 @@ export class Registry {
       hints.closed ||= identity.path.includes(workflowId);
   }
 
+  /** A tree was deleted. */
+  forgetTree(root: string): void {
+    for (const [id, { identity }] of this.#cache.entries())
+      if (identity.path[0] === root) this.#cache.delete(id);
+  }
+
   forget(workflowId: string): void {
     this.#cache.delete(workflowId);
   }

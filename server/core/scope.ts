@@ -1,6 +1,6 @@
 /**
  * What a group of readers of one stream has in common: the tree, a subtree, a workflow or a task. Knows whether it has
- * ended and where, keeps references to its own entries of the window, and wakes its readers when one arrives. So a reader
+ * ended and where, keeps the offsets of its own entries of the window, and wakes its readers when one arrives. So a reader
  * of one child is not touched by what happens in the others.
  *
  * The end is judged from the registry as of `asOf` and from the lifecycle entries after that: nothing is counted twice.
@@ -19,8 +19,8 @@ import type { Wakeup } from "./wakeup.ts";
 export class Scope {
   readonly key: ScopeKey;
   readonly #window: ReplayWindow;
-  /** Own entries of the window, rising; undefined for the tree, which owns them all. */
-  #own: StoredEvent[] | undefined;
+  /** Offsets of its own entries of the window, rising; undefined for the tree, which owns them all. Not the entries: they must go with the window. */
+  #own: number[] | undefined;
   readonly #readers = new Set<Wakeup>();
   #asOf = 0;
   #open = 0;
@@ -61,7 +61,7 @@ export class Scope {
 
   /** Takes an entry of this scope that the window has just taken. */
   push(event: StoredEvent): void {
-    this.#own?.push(event);
+    this.#own?.push(event.offset);
     this.#trim();
     this.noteLifecycle(event);
   }
@@ -110,12 +110,15 @@ export class Scope {
       }
       return;
     }
-    for (let i = firstAfter(this.#own, cursor); i < this.#own.length; i++) yield this.#own[i] as StoredEvent;
+    for (let i = firstAfter(this.#own, cursor); i < this.#own.length; i++) {
+      const event = this.#window.at(this.#own[i] as number);
+      if (event !== undefined) yield event; // else it has left the window: before the cursor of whoever asks here
+    }
   }
 
   /** Has it an own entry after this cursor in the window? */
   hasAfter(cursor: number): boolean {
-    const last = this.#own === undefined ? this.#window.tail : (this.#own.at(-1)?.offset ?? 0);
+    const last = this.#own === undefined ? this.#window.tail : (this.#own.at(-1) ?? 0);
     return last > cursor;
   }
 
@@ -152,13 +155,13 @@ export class Scope {
   }
 }
 
-/** Index of the first entry after the offset. */
-function firstAfter(events: readonly StoredEvent[], offset: number): number {
+/** Index of the first offset after this one. */
+function firstAfter(offsets: readonly number[], offset: number): number {
   let low = 0;
-  let high = events.length;
+  let high = offsets.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((events[middle] as StoredEvent).offset <= offset) low = middle + 1;
+    if ((offsets[middle] as number) <= offset) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -61,8 +61,14 @@ export async function createWorkflow(
   const parent = parentId === "" ? undefined : (await deps.registry.require(access, parentId)).identity;
   const depth = parent === undefined ? 0 : parent.path.length;
   const streamId = parent?.streamId ?? uuidv7();
+  const payload = JSON.stringify({
+    ...(parent === undefined ? {} : { parentWorkflowId: parent.workflowId }),
+    name: wanted.name,
+    depth,
+    metadata: wanted.metadata,
+  });
   const result = await submit(deps, {
-    ...base(access.tenant, streamId),
+    ...base(access.tenant, streamId, 2 * payloadSize(payload)),
     kind: "create",
     workflowId,
     parentWorkflowId: parent?.workflowId,
@@ -70,12 +76,7 @@ export async function createWorkflow(
     metadata: wanted.metadata,
     retentionMaxAgeMs: wanted.retentionMaxAgeMs,
     retentionMaxEvents: wanted.retentionMaxEvents,
-    payload: JSON.stringify({
-      ...(parent === undefined ? {} : { parentWorkflowId: parent.workflowId }),
-      name: wanted.name,
-      depth,
-      metadata: wanted.metadata,
-    }),
+    payload,
   });
   switch (result.result) {
     case "created":
@@ -167,13 +168,20 @@ export async function requestCancel(
   workflowId: string,
   reason: string,
 ): Promise<Workflow> {
+  if (payloadSize(reason) > limits.reasonBytes) {
+    throw new DomainError(
+      "invalid_argument",
+      `reason: must not exceed ${limits.reasonBytes} bytes, found ${payloadSize(reason)}; say it shorter`,
+    );
+  }
   const { identity, hints } = await deps.registry.require(access, workflowId);
+  const payload = JSON.stringify({ reason });
   const result = await submit(deps, {
-    ...base(access.tenant, identity.streamId),
+    ...base(access.tenant, identity.streamId, 2 * payloadSize(payload)),
     kind: "cancel",
     workflowId: identity.workflowId,
     reason,
-    payload: JSON.stringify({ reason }),
+    payload,
   });
   if (result.result === "unknown") {
     deps.registry.forget(identity.workflowId);
@@ -209,11 +217,11 @@ export async function deleteWorkflowTree(
       `workflow ${identity.workflowId} has open workflows in its tree; close them first (CloseWorkflow with close_descendants)`,
     );
   }
-  deps.registry.forget(identity.workflowId);
+  deps.registry.forgetTree(identity.workflowId);
   return deleted;
 }
 
-const base = (tenant: string, streamId: string, payloadBytes = 0) =>
+const base = (tenant: string, streamId: string, payloadBytes: number) =>
   ({
     tenant,
     streamId,

@@ -76,14 +76,14 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
     socket.on("error", () => socket.destroy());
     const timer = setTimeout(() => socket.destroy(), firstBytesTimeoutMs);
     socket.on("close", () => clearTimeout(timer));
+    // Kept here while undecided: put back at once, they would make the socket readable again, without end.
+    let head: Buffer = Buffer.alloc(0);
     const decide = () => {
-      const head = socket.read() as Buffer | null;
-      if (head === null) return;
-      // Enough to tell: no method of HTTP/1.1 begins like HTTP/2's preface.
-      if (head.length < 3 && "PRI".startsWith(head.toString("latin1"))) {
-        socket.unshift(head);
-        return;
-      }
+      const bytes = socket.read() as Buffer | null;
+      if (bytes === null) return;
+      head = Buffer.concat([head, bytes]);
+      // No method of HTTP/1.1 begins like HTTP/2's preface; three bytes tell.
+      if (head.length < 3 && "PRI".startsWith(head.toString("latin1"))) return;
       clearTimeout(timer);
       socket.off("readable", decide);
       socket.unshift(head);
@@ -100,6 +100,8 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
     });
   });
 
+  // A server that is given its sockets never listens itself, and would not begin to check its headersTimeout.
+  http1.emit("listening");
   return {
     address: tcp.address() as AddressInfo,
     get connections() {
@@ -121,6 +123,7 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
       await Promise.all([...answering].map(closed));
       for (const session of sessions) session.close();
       await Promise.all([...sessions].map(closed));
+      http1.close();
       for (const session of sessions) session.destroy();
       for (const socket of sockets) socket.destroy();
     },

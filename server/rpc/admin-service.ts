@@ -92,7 +92,10 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
           `api_key_id: there is no key ${JSON.stringify(apiKeyId)}; see ListApiKeys`,
         );
       }
-      tenantOf(context, found.tenant);
+      const principal = principalOf(context);
+      if (principal.kind !== "admin" && principal.tenant !== found.tenant) {
+        throw new DomainError("permission_denied", "api_key_id: the key belongs to another tenant");
+      }
       const key = await deps.tenants.revokeKey(apiKeyId);
       deps.authenticator.forget(apiKeyId);
       deps.calls.revoke((owner) => owner.apiKeyId === apiKeyId);

@@ -1,4 +1,4 @@
-/** What a handler knows of its call: the principal, put there by the access interceptor. */
+/** What a handler knows of its call: the principal, put there by the access gate. */
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { type Principal, toAccess } from "../auth/principal.ts";
 import type { Access } from "../core/access.ts";
@@ -10,7 +10,7 @@ export const principalKey = createContextKey<Principal | undefined>(undefined, {
 export function principalOf(context: HandlerContext): Principal {
   const principal = context.values.get(principalKey);
   if (principal === undefined)
-    throw new Error(`no principal in ${context.method.name}: the access interceptor is missing`);
+    throw new Error(`no principal in ${context.method.name}: the access gate is missing`);
   return principal;
 }
 

@@ -75,6 +75,8 @@ async function publishTaskEvents(
       if (publishing.failure !== undefined) break;
     }
     if (call.closing !== undefined) publishing.fail(taken, closedError(call));
+    // A deadline or a client that left is not the end of the input.
+    if (context.signal.aborted) publishing.fail(taken, context.signal.reason as Error);
     await publishing.settled();
   } finally {
     call.end();
@@ -185,31 +187,36 @@ function toNewEvent(event: TaskEvent, producerId: string, now: number): NewEvent
   };
 }
 
-/** The messages until the call has to end: a drain or an expired credential must not wait for the client's next one. */
+/**
+ * The messages until the call has to end: a drain or an expired credential must not wait for the client's next one. Each
+ * round has a promise of its own: racing against one that lasts as long as the call would keep every message until its end.
+ */
 async function* untilClosing<T>(
   messages: AsyncIterable<T>,
   call: OpenCall,
   signal: AbortSignal,
 ): AsyncGenerator<T> {
-  const { promise: closing, resolve } = Promise.withResolvers<"closing">();
-  const stopListening = call.onClosing(() => resolve("closing"));
-  const onAbort = () => resolve("closing");
-  signal.addEventListener("abort", onAbort, { once: true });
+  let endRound = () => {};
+  let ended = false;
+  const end = () => {
+    ended = true;
+    endRound();
+  };
+  const stopListening = call.onClosing(end);
+  signal.addEventListener("abort", end, { once: true });
   const iterator = messages[Symbol.asyncIterator]();
   try {
-    for (;;) {
-      const next = iterator.next();
-      const result = await Promise.race([next, closing]);
-      if (result === "closing") {
-        next.catch(() => {}); // nobody waits for it any more
-        return;
-      }
-      if (result.done === true) return;
+    while (!ended) {
+      const result = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+        endRound = () => resolve(undefined);
+        iterator.next().then(resolve, reject);
+      });
+      if (result === undefined || result.done === true) return;
       yield result.value;
     }
   } finally {
     stopListening();
-    signal.removeEventListener("abort", onAbort);
+    signal.removeEventListener("abort", end);
   }
 }
 

@@ -1,7 +1,7 @@
 /** WorkflowService. WatchWorkflows is not built yet and answers UNIMPLEMENTED. */
 import type { ConnectRouter } from "@connectrpc/connect";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
-import type { Registry } from "../core/registry.ts";
+import { type Registry, unknownWorkflow } from "../core/registry.ts";
 import {
   closeWorkflow,
   createWorkflow,
@@ -54,6 +54,10 @@ export function workflowService(router: ConnectRouter, deps: WorkflowServiceDeps
       const { identity } = await deps.registry.require(accessOf(context), request.workflowId);
       const after = fromPageToken(request.pageToken, offsetPosition)?.offset ?? 0;
       const page = await deps.registry.store.listTree(identity, pageSizeOf(request.pageSize), after);
+      if (page.workflows.length === 0 && after === 0) {
+        deps.registry.forget(identity.workflowId); // deleted by another instance
+        throw unknownWorkflow(identity.workflowId);
+      }
       return {
         workflows: page.workflows.map(toWorkflowMessage),
         nextPageToken: toPageToken(page.nextOffset === undefined ? undefined : { offset: page.nextOffset }),

@@ -5,6 +5,7 @@
 
 import { type Client, createCommitClient, type DatabaseOptions } from "../../db/pool.ts";
 import { type AppendAnswer, type AppendGroup, append } from "../../db/statements/append.ts";
+import { StoreError } from "../core/ports.ts";
 import { sqlState, toStoreError } from "./store-errors.ts";
 
 /** A stream locked by somebody delays its shard at most so long, ms (design §2). */
@@ -46,7 +47,8 @@ export class CommitConnection {
       await client.connect();
     } catch (error) {
       void client.end().catch(() => {});
-      throw toStoreError(error, false);
+      // Whatever Postgres says to a connection that is not open yet (password, pg_hba, starting up): nothing was stored.
+      throw new StoreError("away", (error as Error).message, error);
     }
     this.#client = client;
     return client;

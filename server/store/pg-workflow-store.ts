@@ -4,6 +4,7 @@ import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import type { Pool } from "../../db/pool.ts";
 import { event, stream, streamFloor, workflow } from "../../db/schema.ts";
 import type { WorkflowIdentity } from "../core/access.ts";
+import { limits } from "../core/limits.ts";
 import type { Workflow, WorkflowListFilter, WorkflowPage, WorkflowStore } from "../core/registry.ts";
 
 /** Events deleted in one statement: small, so that neither locks nor the log grow long. */
@@ -31,10 +32,10 @@ export function createPgWorkflowStore(pool: Pool): WorkflowStore {
         // A child is created after its parent in the same stream.
         .orderBy(asc(workflow.createdOffset))
         .limit(size + 1);
-      const page = rows.slice(0, size);
+      const page = cut(rows, size);
       return {
         workflows: page.map(toWorkflow),
-        nextOffset: rows.length > size ? page.at(-1)?.createdOffset : undefined,
+        nextOffset: rows.length > page.length ? page.at(-1)?.createdOffset : undefined,
       };
     },
     deleteTree: (root) => deleteTree(db, root),
@@ -66,12 +67,12 @@ async function list(
     .where(and(...conditions))
     .orderBy(desc(workflow.createdMs), desc(workflow.workflowId))
     .limit(size + 1);
-  const page = rows.slice(0, size);
+  const page = cut(rows, size);
   const last = page.at(-1);
   return {
     workflows: page.map(toWorkflow),
     next:
-      rows.length > size && last !== undefined
+      rows.length > page.length && last !== undefined
         ? { createdMs: last.createdMs, workflowId: last.workflowId }
         : undefined,
   };
@@ -109,6 +110,17 @@ async function deleteTree(db: NodePgDatabase, root: WorkflowIdentity): Promise<n
     await tx.delete(stream).where(eq(stream.streamId, root.streamId));
   });
   return deleted;
+}
+
+/** A page: at most `size` workflows and 1 MiB; one larger may stand alone. */
+function cut<R extends { name: string; metadata: object }>(rows: readonly R[], size: number): R[] {
+  let bytes = 0;
+  const fits = (row: R, i: number) => {
+    bytes += 300 + Buffer.byteLength(row.name) + Buffer.byteLength(JSON.stringify(row.metadata));
+    return i === 0 || bytes <= limits.batchBytes;
+  };
+  const end = rows.findIndex((row, i) => !fits(row, i));
+  return rows.slice(0, Math.min(size, end === -1 ? size : end));
 }
 
 function toWorkflow(row: typeof workflow.$inferSelect): Workflow {

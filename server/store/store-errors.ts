@@ -6,6 +6,7 @@ import { ConnectionFailure } from "../../db/pool.ts";
 import { StoreError, type StoreFailure } from "../core/ports.ts";
 
 const failureByClass: Record<string, StoreFailure> = {
+  "08": "unknown", // connection exception
   "22": "poisoned", // data exception
   "23": "poisoned", // integrity constraint violation
   "54": "poisoned", // program limit exceeded
