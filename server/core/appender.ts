@@ -55,8 +55,6 @@ export class Appender {
   readonly #uncertain = new WeakSet<Queued>();
   #stopped = false;
   #awayReason: string | undefined;
-  /** Entries committed since the start. */
-  committedEntries = 0;
 
   constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
     this.#deps = deps;
@@ -215,7 +213,6 @@ export class Appender {
       entries += item.command.entries;
       settle(item, results[i] as CommandResult);
     }
-    this.committedEntries += entries;
     this.#drainRate.note(entries, this.#deps.clock.now());
   }
 

@@ -39,20 +39,12 @@ export class LiveStream {
   #closed = false;
   /** The stream is gone: its tree was deleted. */
   deleted = false;
-  /** Pages read to fill holes. */
-  fills = 0;
 
   constructor(streamId: string, tail: number, deps: LiveStreamDeps, bounds: WindowBounds) {
     this.streamId = streamId;
     this.#deps = deps;
     this.window = new ReplayWindow(tail, bounds);
     this.#known = tail;
-  }
-
-  get readers(): number {
-    let readers = 0;
-    for (const scope of this.#scopes.values()) readers += scope.readers;
-    return readers;
   }
 
   onNotice(notice: Notice): void {
@@ -228,7 +220,6 @@ export class LiveStream {
   }
 
   async #fillPage(): Promise<void> {
-    this.fills++;
     const known = this.#known;
     const page = await this.#deps.store.readPage({
       streamId: this.streamId,

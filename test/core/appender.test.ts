@@ -133,6 +133,42 @@ test(
     }),
 );
 
+test("a notice that cannot be published costs nothing but delay: what is stored is stored once", async () => {
+  let appends = 0;
+  const failures: string[] = [];
+  const appender = new Appender(
+    {
+      store: {
+        append(_, commands) {
+          appends++;
+          const results = commands.map(
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+          );
+          return Promise.resolve({
+            results,
+            notices: [{ streamId: "s", from: 1, to: 1, entries: undefined }],
+          });
+        },
+      },
+      bus: {
+        publish() {
+          throw new Error("too large");
+        },
+      },
+      clock: systemClock,
+      random: Math.random,
+      onFailure: (message) => failures.push(message),
+    },
+    { commitConnections: 1 },
+  );
+  expect(await submit({ appender }, entries("s", [anEvent({ workflowId: "w" })]))).toMatchObject({
+    stored: 1,
+  });
+  expect(appends).toBe(1);
+  expect(failures).toEqual([expect.stringContaining("notice")]);
+  await appender.close(AbortSignal.timeout(1000));
+});
+
 describe("when the connections are cut in the middle of commits", () => {
   test("numbered entries are all stored exactly once", { timeout: 60_000 }, () =>
     withServer(async (server) => {

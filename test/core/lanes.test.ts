@@ -176,6 +176,16 @@ describe("groups", () => {
   });
 });
 
+test("a held stream that runs empty is forgotten, and nothing waits for its release", () => {
+  const lanes = new Lanes(1, () => 0);
+  lanes.offer(command("a"), none);
+  lanes.putBack(lanes.take(0), 100);
+  expect(lanes.nextReleaseMs(0)).toBe(100);
+  for (const item of lanes.takeAll()) item.settle(result);
+  expect(lanes.nextReleaseMs(0)).toBeUndefined();
+  expect(lanes.waiting).toBe(0);
+});
+
 describe("fairness", () => {
   test("a tenant that floods does not keep another one waiting", () => {
     const lanes = new Lanes(1, () => 0);

@@ -114,6 +114,13 @@ describe("while another transaction holds the lock", () => {
   });
 });
 
+test("a root that is registered again, because the outcome was not known, is the same root", async () => {
+  const client = await database.connect();
+  const command = create(newId());
+  expect((await run(client, [command]))[0]).toMatchObject({ result: "created" });
+  expect((await run(client, [command]))[0]).toMatchObject({ result: "exists" });
+});
+
 describe("within one group", () => {
   test("each command gets its own result, and a refused one does not touch the others", async () => {
     const client = await database.connect();
