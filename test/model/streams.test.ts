@@ -88,16 +88,24 @@ describe("the model notices", () => {
       push.call(this, ++count % 40 === 0 ? { ...event, payload: "another" } : event);
     };
     try {
-      expect((await play(2, 300, { wrapBus: (bus) => bus }, 3000)).length).toBeGreaterThan(0);
+      await expectNoticed({ wrapBus: (bus) => bus });
     } finally {
       ReplayWindow.prototype.push = push;
     }
   });
 
   test("entries that are taken over a hole", async () => {
-    expect((await play(3, 300, { wrapBus: closingHoles }, 3000)).length).toBeGreaterThan(0);
+    await expectNoticed({ wrapBus: closingHoles });
   });
 });
+
+/** One short life may happen to have no reader in the window at the wrong moment; ten do not. */
+async function expectNoticed(options: CoreOptions): Promise<void> {
+  for (let seed = 1; seed <= 10; seed++) {
+    if ((await play(seed, 300, options, 3000)).length > 0) return;
+  }
+  expect.unreachable("ten lives of a broken core, and the model noticed nothing");
+}
 
 /** Loses notices and then makes the next one look as if it continued: what a hub would do that does not look for holes. */
 function closingHoles(bus: Bus): Bus {
@@ -107,7 +115,7 @@ function closingHoles(bus: Bus): Bus {
     ...bus,
     publish(notice) {
       const tail = seen.get(notice.streamId) ?? notice.from - 1;
-      if (++count % 10 === 0 && notice.entries !== undefined) return;
+      if (++count % 3 === 0 && notice.entries !== undefined) return;
       seen.set(notice.streamId, tail + (notice.to - notice.from + 1));
       const shift = tail + 1 - notice.from;
       bus.publish({
