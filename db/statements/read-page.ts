@@ -1,10 +1,14 @@
 /**
  * One page of a stream, of a part of it, or of what of that passes a filter, with the floor and the tail of the same
- * snapshot. The first row always comes and carries these; its event columns are null if nothing matched.
+ * snapshot: they come as a row of their own, before the entries.
  *
  * A page is bounded three ways: by `limit` entries, by `maxBytes` of payload (one larger entry may stand alone), and,
  * where a filter or a subtree may pass over much, by `candidates` entries looked at, so that no page takes long however
  * rare its matches are. A filtered page first looks at keys alone and fetches the payloads of the matches.
+ *
+ * Adding up the bytes in the database costs as much again as reading small entries. So a page is first read with only the
+ * payloads that can do no harm, each at most its share of `maxBytes`; if one was withheld, the page is read again and
+ * weighed.
  *
  * Text payloads come as text: the driver knows only the text format, in which bytes are hex, twice as long and slow to
  * parse. Text that holds U+0000, which Postgres has no text for, comes as bytes.
@@ -33,13 +37,14 @@ export interface PageQuery {
 
 export interface EventRow {
   readonly offset: number;
-  readonly workflowId: string | null;
+  /** "": none. */
+  readonly workflowId: string;
   readonly taskExecutionId: string;
   readonly producerId: string;
   readonly sequence: number;
   readonly type: number;
-  /** null: none was given. */
-  readonly payload: string | Buffer | null;
+  /** undefined: none was given. */
+  readonly payload: string | Buffer | undefined;
   readonly timestampMs: number;
   readonly recordedMs: number;
 }
@@ -47,99 +52,132 @@ export interface EventRow {
 export interface PageRows {
   readonly tailOffset: number;
   readonly floorOffset: number;
+  /** In the order that was asked for. */
   readonly rows: readonly EventRow[];
   /** The last entry looked at if the page ended early; undefined: all of the range was looked at. */
   readonly stoppedAt: number | undefined;
 }
 
+/** What the payload column of a row holds. */
+const Kind = { head: -1, none: 0, text: 1, bytes: 2, textAsBytes: 3, withheld: 4 } as const;
+
 export async function readPage(db: Queryable, query: PageQuery): Promise<PageRows | undefined> {
+  const light = await run(db, query, false);
+  return toPageRows(
+    light.some((row) => row[6] === Kind.withheld) ? await run(db, query, true) : light,
+    query,
+  );
+}
+
+/** The head is tail, floor, …, the last candidate, its kind, were there as many as the bound; others: see the query. */
+type Row = [offset: number, ...unknown[]];
+
+async function run(db: Queryable, query: PageQuery, weighed: boolean): Promise<Row[]> {
   const byWorkflow = query.workflowId !== undefined && !query.subtree;
   const filtered = query.subtree || query.types !== undefined || query.tasks !== undefined;
   const order = query.descending ? "desc" : "asc";
   const bound = query.descending
     ? `e."offset" > $2 and e."offset" < $3`
     : `e."offset" > $2 and e."offset" <= $3`;
-  const base = byWorkflow ? `e.workflow_id = $4 and e.stream_id = $1` : `e.stream_id = $1`;
-  const columns = `e."offset", e.workflow_id, e.task_execution_id, e.producer_id, e.sequence, e.type, e.payload,
-    e.payload_is_text, e.timestamp_ms, e.recorded_ms`;
+  const base = byWorkflow ? "e.workflow_id = $4 and e.stream_id = $1" : "e.stream_id = $1";
+  const candidate = `candidate as materialized (
+      select e."offset", e.workflow_id, e.task_execution_id, e.type from event e
+       where ${base} and ${bound} order by e."offset" ${order} limit ${candidates}
+    ), hit as materialized (
+      select e."offset" from candidate e
+       where ${query.subtree ? "exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = $1 and w.path @> array[$4::uuid])" : "true"}
+         and ($7::smallint[] is null or e.type = any ($7)) and ($8::text[] is null or e.task_execution_id = any ($8))
+       order by e."offset" ${order} limit $5
+    )`;
   const matched = filtered
-    ? `candidate as materialized (
-         select e."offset", e.workflow_id, e.task_execution_id, e.type from event e
-          where ${base} and ${bound} order by e."offset" ${order} limit ${candidates}
-       ), hit as materialized (
-         select e."offset" from candidate e
-          where ${query.subtree ? `exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = $1 and w.path @> array[$4::uuid])` : "true"}
-            and ($7::smallint[] is null or e.type = any ($7)) and ($8::text[] is null or e.task_execution_id = any ($8))
-          order by e."offset" ${order} limit $5
-       ), matched as (
-         select ${columns} from hit join event e on e.stream_id = $1 and e."offset" = hit."offset"
-       ), looked as (select count(*) >= ${candidates} as full, ${query.descending ? "min" : "max"}("offset") as last from candidate)`
-    : `matched as (
-         select ${columns} from event e where ${base} and ${bound} order by e."offset" ${order} limit $5
-       ), looked as (select false as full, 0::bigint as last)`;
-  const text = `with ${matched},
-    weighed as (
-      select *, sum(coalesce(octet_length(payload), 0)) over w as bytes, row_number() over w as no
-        from matched window w as (order by "offset" ${order})
-    ), picked as (select * from weighed where bytes <= $6 or no = 1)
-    select s.next_offset - 1, coalesce(f.floor_offset, 0), looked.full, looked.last,
-           (select count(*) from matched), p."offset", p.workflow_id, p.task_execution_id, p.producer_id,
-           p.sequence, p.type, p.payload_is_text,
-           case when p.payload_is_text and position('\\x00'::bytea in p.payload) = 0 then convert_from(p.payload, 'UTF8') end,
-           case when not p.payload_is_text or position('\\x00'::bytea in p.payload) > 0 then p.payload end,
-           p.timestamp_ms, p.recorded_ms
-      from stream s left join stream_floor f using (stream_id) cross join looked left join picked p on true
+    ? `select e.* from hit join event e on e.stream_id = $1 and e."offset" = hit."offset" order by e."offset" ${order}`
+    : `select e.* from event e where ${base} and ${bound} order by e."offset" ${order} limit $5`;
+  const picked = weighed
+    ? `select m.* from (
+         select m.*, count(*) over () as matched, sum(octet_length(payload)) over (order by "offset" ${order} rows unbounded preceding) as bytes,
+                row_number() over (order by "offset" ${order}) as no
+           from (${matched}) as m
+       ) as m where bytes is null or bytes <= $6 or no = 1 order by "offset" ${order}`
+    : matched;
+  // The order of the cases spares a large payload, which lies elsewhere, from being fetched.
+  const kind = `case when payload is null then ${Kind.none}
+      ${weighed ? "" : `when octet_length(payload) > $6::int / $5::int then ${Kind.withheld}`}
+      when not payload_is_text then ${Kind.bytes}
+      when position('\\x00'::bytea in payload) > 0 then ${Kind.textAsBytes} else ${Kind.text} end`;
+  const text = `${filtered ? `with ${candidate}` : ""}
+    select s.next_offset - 1, coalesce(f.floor_offset, 0), null::uuid, null::text, null::text,
+           ${filtered ? `(select ${query.descending ? "min" : "max"}("offset") from candidate)` : "null::bigint"}, ${Kind.head},
+           null::text, null::bytea, ${filtered ? `(select count(*) >= ${candidates} from candidate)` : "false"}::int,
+           null::bigint, null::bigint
+      from stream s left join stream_floor f using (stream_id)
      where s.stream_id = $1 and ($4::uuid is null or $4 is not null)
-     order by p."offset" ${order}`;
+    union all (
+      select "offset", ${weighed ? "matched" : "null::bigint"}, workflow_id, task_execution_id, producer_id, sequence, kind,
+             case when kind = ${Kind.text} then convert_from(payload, 'UTF8') end,
+             case when kind in (${Kind.bytes}, ${Kind.textAsBytes}) then payload end,
+             type, timestamp_ms, recorded_ms
+        from (select *, ${kind} as kind from (${picked}) as p offset 0) as k
+    )`;
   const { rows } = await db.query({
-    name: `read_page_${byWorkflow ? "workflow" : query.subtree ? "subtree" : "stream"}_${filtered ? "filtered" : "all"}_${order}`,
+    name: `read_page_${byWorkflow ? "workflow" : query.subtree ? "subtree" : "stream"}_${filtered ? "filtered" : "all"}_${order}_${weighed ? "weighed" : "light"}`,
     text,
-    values: filtered
-      ? [
-          query.streamId,
-          query.from,
-          query.to,
-          query.workflowId ?? null,
-          query.limit,
-          query.maxBytes,
-          query.types ?? null,
-          query.tasks ?? null,
-        ]
-      : [query.streamId, query.from, query.to, query.workflowId ?? null, query.limit, query.maxBytes],
+    values: [
+      query.streamId,
+      query.from,
+      query.to,
+      query.workflowId ?? null,
+      query.limit,
+      query.maxBytes,
+      ...(filtered ? [query.types ?? null, query.tasks ?? null] : []),
+    ],
     rowMode: "array",
     types: {
       getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)),
     },
   } as pg.QueryArrayConfig);
-  return toPageRows(rows as unknown as Row[], query.limit);
+  return rows as unknown as Row[];
 }
 
-type Row = [number, number, boolean, number | null, number, number | null, ...unknown[]];
-
-function toPageRows(found: Row[], limit: number): PageRows | undefined {
-  const head = found[0];
+function toPageRows(found: Row[], query: PageQuery): PageRows | undefined {
+  const at = found.findIndex((row) => row[6] === Kind.head);
+  const head = found[at];
   if (head === undefined) return undefined;
-  const [tailOffset, floorOffset, full, last, matched] = head;
-  const rows: EventRow[] = [];
-  for (const r of found) {
-    if (r[5] === null) continue;
-    rows.push({
-      offset: r[5],
-      workflowId: r[6] as string | null,
-      taskExecutionId: r[7] as string,
-      producerId: r[8] as string,
-      sequence: r[9] as number,
-      type: r[10] as number,
-      payload: toPayload(r[11] as boolean, r[12] as string | null, r[13] as Buffer | null),
-      timestampMs: r[14] as number,
-      recordedMs: r[15] as number,
-    });
+  found.splice(at, 1);
+  // A union all promises no order, though it keeps it: checked, not believed.
+  const direction = query.descending ? -1 : 1;
+  if (found.some((row, i) => i > 0 && (row[0] - (found[i - 1] as Row)[0]) * direction < 0)) {
+    found.sort((a, b) => (a[0] - b[0]) * direction);
   }
-  const cut = rows.length < matched || rows.length >= limit;
-  const stoppedAt = cut ? rows.at(-1)?.offset : full ? (last ?? undefined) : undefined;
-  return { tailOffset, floorOffset, rows, stoppedAt };
+  const rows = found.map(toEventRow);
+  const matched = (found[0]?.[1] as number | null | undefined) ?? rows.length;
+  const cut = rows.length < matched || rows.length >= query.limit;
+  const full = head[9] === 1;
+  return {
+    tailOffset: head[0],
+    floorOffset: head[1] as number,
+    rows,
+    stoppedAt: cut ? rows.at(-1)?.offset : full ? (head[5] as number) : undefined,
+  };
 }
 
-function toPayload(isText: boolean, text: string | null, bytes: Buffer | null): string | Buffer | null {
-  return text ?? (isText && bytes !== null ? bytes.toString("utf8") : bytes);
+function toEventRow(row: Row): EventRow {
+  const kind = row[6];
+  return {
+    offset: row[0],
+    workflowId: (row[2] as string | null) ?? "",
+    taskExecutionId: row[3] as string,
+    producerId: row[4] as string,
+    sequence: row[5] as number,
+    type: row[9] as number,
+    payload:
+      kind === Kind.text
+        ? (row[7] as string)
+        : kind === Kind.bytes
+          ? (row[8] as Buffer)
+          : kind === Kind.textAsBytes
+            ? (row[8] as Buffer).toString("utf8")
+            : undefined,
+    timestampMs: row[10] as number,
+    recordedMs: row[11] as number,
+  };
 }

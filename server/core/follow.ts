@@ -91,6 +91,8 @@ class Reader {
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
   #cursor = 0;
+  /** The page after the one that was given last. */
+  #ahead: { readonly cursor: number; readonly page: Promise<Page | undefined> } | undefined;
   /** When the last message, and when the last events, were sent. */
   #sentMs: number;
   #eventsSentMs: number;
@@ -205,7 +207,7 @@ class Reader {
 
   /** A page from the store, up to what the hub knows: beyond that the shape of the tree may be unknown to it. */
   async *#catchUp(): AsyncGenerator<FollowMessage> {
-    const page = await this.#readPage();
+    const page = await this.#nextPage();
     if (page === undefined) return;
     if (page.floorOffset > this.#cursor) {
       const gap = this.#passGap(page.floorOffset);
@@ -213,23 +215,18 @@ class Reader {
     }
     const events = page.events.filter((event) => event.offset > this.#cursor);
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
-    if (events.length > 0) yield this.#events(events);
+    if (events.length === 0) return;
+    this.#readAhead();
+    yield this.#events(events);
   }
 
   /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
-  async #readPage(): Promise<Page | undefined> {
-    const request = {
-      streamId: this.#request.streamId,
-      scope: this.#request.scope,
-      filter: this.#request.filter,
-      cursor: this.#cursor,
-      upTo: this.#live.window.tail,
-      descending: false,
-      limit: limits.batchEntries,
-    };
+  async #nextPage(): Promise<Page | undefined> {
+    const ahead = this.#ahead?.cursor === this.#cursor ? this.#ahead.page : undefined;
+    this.#ahead = undefined;
     let page: Page | undefined;
     try {
-      page = await this.#deps.store.readPage(request);
+      page = await (ahead ?? this.#readPage(this.#cursor));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       const cancel = this.#deps.clock.after(storeRetryMs, this.#ring);
@@ -239,6 +236,26 @@ class Reader {
     }
     if (page === undefined) throw deletedError(this.#request.streamId);
     return page;
+  }
+
+  /** While one page is on its way to the client the database already reads the next; no more than that one. */
+  #readAhead(): void {
+    if (this.#cursor >= this.#live.window.from - 1) return;
+    const page = this.#readPage(this.#cursor);
+    page.catch(() => {}); // whoever takes it hears of it
+    this.#ahead = { cursor: this.#cursor, page };
+  }
+
+  #readPage(cursor: number): Promise<Page | undefined> {
+    return this.#deps.store.readPage({
+      streamId: this.#request.streamId,
+      scope: this.#request.scope,
+      filter: this.#request.filter,
+      cursor,
+      upTo: this.#live.window.tail,
+      descending: false,
+      limit: limits.batchEntries,
+    });
   }
 
   /** Declares what was trimmed, up to the floor or the end of the scope. */

@@ -16,12 +16,23 @@ import type { ScopeKey, ScopeState } from "./ports.ts";
 import type { ReplayWindow } from "./replay-window.ts";
 import type { Wakeup } from "./wakeup.ts";
 
+interface Batch {
+  readonly events: readonly StoredEvent[];
+  /** The cursor before it, and the tail when it was taken. */
+  readonly from: number;
+  readonly tail: number;
+  /** The cursor after it. */
+  readonly cursor: number;
+}
+
 export class Scope {
   readonly key: ScopeKey;
   readonly #window: ReplayWindow;
   /** Offsets of its own entries of the window, rising; undefined for the tree, which owns them all. Not the entries: they must go with the window. */
   #own: number[] | undefined;
   readonly #readers = new Set<Wakeup>();
+  /** The last batch without a filter, for as long as somebody is sending it: an idle scope holds no entries. */
+  #shared: WeakRef<Batch> | undefined;
   #asOf = 0;
   #open = 0;
   /** Of the workflow that was asked for. */
@@ -80,27 +91,45 @@ export class Scope {
     for (const reader of this.#readers) reader.ring();
   }
 
-  /** Entries after the cursor that are in the window, up to these bounds; `filter` passes over others without end. */
+  /**
+   * Entries after the cursor that are in the window, up to these bounds; `filter` passes over others without end. Readers
+   * at the same place without a filter get the same array, so that what is made of it is made once.
+   */
   takeBatch(
     cursor: number,
     filter: ((event: StoredEvent) => boolean) | undefined,
     maxEntries: number,
     maxBytes: number,
     sizeOf: (event: StoredEvent) => number,
-  ): { events: StoredEvent[]; cursor: number } {
+  ): Batch {
+    const shared = filter === undefined ? this.#shared?.deref() : undefined;
+    if (shared?.from === cursor && shared.tail === this.#window.tail) return shared;
+    const batch = this.#takeBatch(cursor, filter, maxEntries, maxBytes, sizeOf);
+    if (filter === undefined) this.#shared = new WeakRef(batch);
+    return batch;
+  }
+
+  #takeBatch(
+    from: number,
+    filter: ((event: StoredEvent) => boolean) | undefined,
+    maxEntries: number,
+    maxBytes: number,
+    sizeOf: (event: StoredEvent) => number,
+  ): Batch {
     const events: StoredEvent[] = [];
+    const { tail } = this.#window;
     let bytes = 0;
-    for (const event of this.#after(cursor)) {
+    for (const event of this.#after(from)) {
       if (filter !== undefined && !filter(event)) continue;
       const size = sizeOf(event);
       if (events.length >= maxEntries || (events.length > 0 && bytes + size > maxBytes)) {
         // It goes on after the last one taken.
-        return { events, cursor: (events.at(-1) as StoredEvent).offset };
+        return { events, from, tail, cursor: (events.at(-1) as StoredEvent).offset };
       }
       events.push(event);
       bytes += size;
     }
-    return { events, cursor: this.#window.tail };
+    return { events, from, tail, cursor: tail };
   }
 
   *#after(cursor: number): Generator<StoredEvent> {

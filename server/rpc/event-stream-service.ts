@@ -1,9 +1,13 @@
 /** EventStreamService: decode, follow, encode. StreamMany and Multiplex are not built yet and answer UNIMPLEMENTED. */
+import { create, type DescMessage, type Message, type MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { StreamMessage, StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
 import {
   EventStreamService,
   type ReadEventsRequest,
+  StreamTaskResponseSchema,
+  StreamWorkflowConsolidatedResponseSchema,
+  StreamWorkflowResponseSchema,
 } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
@@ -18,6 +22,7 @@ import {
 } from "../core/subscribe.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage } from "./conversions.ts";
+import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { pageSizeOf } from "./page-token.ts";
 
@@ -28,21 +33,35 @@ export interface EventStreamDeps extends SubscribeDeps {
 export function eventStreamService(router: ConnectRouter, deps: EventStreamDeps): void {
   router.service(EventStreamService, {
     streamWorkflow: ({ workflowId, options }, context) =>
-      messages(deps, { kind: "workflow", workflowId }, options, context),
+      answers(StreamWorkflowResponseSchema, deps, { kind: "workflow", workflowId }, options, context),
     streamWorkflowConsolidated: ({ workflowId, options }, context) =>
-      messages(deps, { kind: "consolidated", workflowId }, options, context),
+      answers(
+        StreamWorkflowConsolidatedResponseSchema,
+        deps,
+        { kind: "consolidated", workflowId },
+        options,
+        context,
+      ),
     streamTask: ({ workflowId, taskExecutionId, options }, context) =>
-      messages(deps, { kind: "task", workflowId, taskExecutionId }, options, context),
+      answers(
+        StreamTaskResponseSchema,
+        deps,
+        { kind: "task", workflowId, taskExecutionId },
+        options,
+        context,
+      ),
     readEvents: (request, context) => readEvents(deps, request, context),
   });
 }
 
-async function* messages(
+async function* answers<S extends DescMessage>(
+  schema: S,
   deps: EventStreamDeps,
   target: Target,
   options: StreamOptions | undefined,
   context: HandlerContext,
-): AsyncGenerator<{ message: StreamMessage }> {
+): AsyncGenerator<MessageShape<S>> {
+  const isJson = context.responseHeader.get("content-type")?.includes("json") === true;
   try {
     const subscription = subscribe(
       deps,
@@ -52,7 +71,12 @@ async function* messages(
       toSubscribeOptions(options),
       context.signal,
     );
-    for await (const message of subscription) yield { message: toStreamMessage(message) };
+    for await (const message of subscription) {
+      const answer = create(schema) as Message & { message?: StreamMessage };
+      if (message.kind === "events" && !isJson) answer.$unknown = encodeEvents(message.events);
+      else answer.message = toStreamMessage(message);
+      yield answer as Message as MessageShape<S>;
+    }
   } catch (error) {
     throw toConnectError(error, deps.logBug);
   }

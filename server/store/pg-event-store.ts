@@ -3,11 +3,10 @@
  * everything else is a read on the pool.
  */
 import { createPool, type DatabaseOptions, type Pool } from "../../db/pool.ts";
-import { type EventRow, readPage } from "../../db/statements/read-page.ts";
+import { readPage } from "../../db/statements/read-page.ts";
 import { readParents } from "../../db/statements/read-parents.ts";
 import { readScope } from "../../db/statements/read-scope.ts";
 import { readTails } from "../../db/statements/read-tails.ts";
-import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import {
   type EventStore,
@@ -97,7 +96,7 @@ async function page(pool: Pool, request: PageRequest): Promise<Page | undefined>
   });
   if (found === undefined) return undefined;
   return {
-    events: found.rows.map(toStoredEvent),
+    events: found.rows,
     scannedTo: found.stoppedAt ?? (descending ? 0 : request.upTo),
     floorOffset: found.floorOffset,
     tailOffset: found.tailOffset,
@@ -107,18 +106,4 @@ async function page(pool: Pool, request: PageRequest): Promise<Page | undefined>
 function tasksOf(scope: ScopeKey, asked: readonly string[] | undefined): readonly string[] | undefined {
   if (scope.kind !== "task") return asked;
   return asked === undefined || asked.includes(scope.taskExecutionId) ? [scope.taskExecutionId] : [];
-}
-
-function toStoredEvent(row: EventRow): StoredEvent {
-  return {
-    workflowId: row.workflowId ?? "",
-    taskExecutionId: row.taskExecutionId,
-    producerId: row.producerId,
-    sequence: row.sequence,
-    type: row.type,
-    payload: row.payload ?? undefined,
-    timestampMs: row.timestampMs,
-    offset: row.offset,
-    recordedMs: row.recordedMs,
-  };
 }

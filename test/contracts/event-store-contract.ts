@@ -108,6 +108,33 @@ export function eventStoreContract(name: string, getStore: () => EventStore): vo
       expect([offsets(back), back?.scannedTo]).toEqual([[4, 3, 2, 1], 0]);
     });
 
+    test("small and large entries in turn come once each, in order, whatever the direction and the filter", async () => {
+      const { stream, root } = await aTree();
+      const tree: ScopeKey = { kind: "tree", workflowId: root };
+      const sizes = Array.from({ length: 60 }, (_, i) => (i % 5 === 4 ? 200_000 : 10));
+      for (const size of sizes) {
+        await append(entries(stream, [anEvent({ workflowId: root, payload: "x".repeat(size) })]));
+      }
+      const all = sizes.map((_, i) => i + 4);
+      for (const filter of [
+        { types: undefined, tasks: undefined },
+        { types: [1], tasks: undefined },
+      ]) {
+        for (const descending of [false, true]) {
+          const seen: number[] = [];
+          for (let cursor = descending ? 1000 : 3; cursor !== (descending ? 0 : 63); ) {
+            const found = await page(stream, tree, { cursor, descending, upTo: 63, filter });
+            const bytes = found?.events.reduce((sum, event) => sum + (event.payload?.length ?? 0), 0) ?? 0;
+            expect(bytes).toBeLessThanOrEqual(1024 * 1024);
+            seen.push(...(found?.events.map((event) => event.offset) ?? []));
+            cursor = found?.scannedTo ?? 0;
+          }
+          const expected = descending ? all.toReversed() : all;
+          expect(seen.filter((offset) => offset > 3)).toEqual(expected);
+        }
+      }
+    });
+
     test("one entry larger than a page stands alone", async () => {
       const { stream, root } = await aTree();
       const large = anEvent({ workflowId: root, payload: "x".repeat(1024 * 1024) });
