@@ -47,7 +47,9 @@ function describeCall(
   if (!isFromServer(error)) {
     return {
       message: `No Tributary server answers at ${environment.url} (${error.rawMessage}).`,
-      hint: "Start one with npm start, or set TRIBUTARY_URL.",
+      hint: /certificate/i.test(error.rawMessage)
+        ? "Trust its authority with NODE_EXTRA_CA_CERTS=ca.pem."
+        : "Start one with npm start, or set TRIBUTARY_URL.",
     };
   }
   const message = sentence(error.rawMessage);

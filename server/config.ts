@@ -21,6 +21,17 @@ export const settings = {
     allowed: "an address of this machine",
     about: "Address to listen on.",
   },
+  TLS_CERT_FILE: {
+    schema: z.string().min(1).optional(),
+    allowed: "a PEM file",
+    about:
+      "Certificate, followed by those that signed it: the port then speaks TLS only. Read again when it changes.",
+  },
+  TLS_KEY_FILE: {
+    schema: z.string().min(1).optional(),
+    allowed: "a PEM file",
+    about: "Private key of TLS_CERT_FILE.",
+  },
   DATABASE_URL: {
     schema: z
       .string()
@@ -104,6 +115,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new BadSetting(
       `HOST: ${JSON.stringify(config.HOST)} can be reached from other machines, which needs TRIBUTARY_ADMIN_KEY; set that, or listen on 127.0.0.1`,
     );
+  }
+  if ((config.TLS_CERT_FILE === undefined) !== (config.TLS_KEY_FILE === undefined)) {
+    const missing = config.TLS_CERT_FILE === undefined ? "TLS_CERT_FILE" : "TLS_KEY_FILE";
+    throw new BadSetting(`${missing}: missing; TLS needs both TLS_CERT_FILE and TLS_KEY_FILE`);
   }
   return config;
 }

@@ -27,7 +27,7 @@ import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
-import { type Handler, openPort } from "./http/port.ts";
+import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
@@ -50,6 +50,8 @@ export interface RunningServer {
 
 const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
+/** How often the certificate's files are looked at, ms. */
+const certificateCheckMs = 5000;
 /** New calls on old connections are served for so long after a drain began, ms (contract §7). */
 const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
@@ -177,7 +179,10 @@ async function open(
         compressMinBytes: Number.MAX_SAFE_INTEGER,
       }) as Handler,
   });
-  const port = await openPort(config.HOST, config.PORT, handler);
+  const port = await openPort(
+    { host: config.HOST, port: config.PORT, tls: toTls(config, log, onFailure) },
+    handler,
+  );
 
   closers.push({
     name: "the port",
@@ -198,7 +203,7 @@ async function open(
   });
   let closing: Promise<void> | undefined;
   return {
-    url: `http://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
+    url: `${config.TLS_CERT_FILE === undefined ? "http" : "https"}://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
     devKey,
     log,
     lost,
@@ -209,6 +214,16 @@ async function open(
     }),
     close: () => (closing ??= closeAll()),
   };
+}
+
+function toTls(
+  { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }: Config,
+  log: Logger,
+  onFailure: (message: string, error: Error) => void,
+): PortOptions["tls"] {
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const onReload = () => log.info(`the certificate of ${certFile} is used from now on`);
+  return { certFile, keyFile, checkIntervalMs: certificateCheckMs, onReload, onFailure };
 }
 
 type Closers = { name: string; close: () => Promise<void> | void }[];

@@ -1,7 +1,7 @@
 /**
- * One port for HTTP/1.1 and HTTP/2 without TLS: the first bytes of a connection tell which. They are put back and the
+ * One port for HTTP/1.1 and HTTP/2. Without TLS the first bytes of a connection tell which. They are put back and the
  * socket is handed to a plain Node server, so both run at full speed (a library that does the same wraps the socket in
- * JavaScript, which cost four fifths of the throughput of small messages).
+ * JavaScript, which cost four fifths of the throughput of small messages). With TLS the client chooses by ALPN.
  */
 import { once } from "node:events";
 import { createServer as createHttp1Server, type RequestListener } from "node:http";
@@ -12,16 +12,19 @@ import {
   type ServerHttp2Session,
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { openTls, type TlsOptions } from "./tls.ts";
 
 export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-/** A connection that says nothing for so long is closed, ms. */
+/** A connection that says nothing for so long, or has not agreed on TLS, is closed, ms. */
 const firstBytesTimeoutMs = 10_000;
+/** First byte of every TLS connection: a record of the type handshake (RFC 8446, 5.1). */
+const tlsHandshake = 22;
 /** Streams one HTTP/2 connection may have open. */
 const maxStreamsPerConnection = 10_000;
-/** Bytes a client may send ahead, for each stream and each connection: a batch of 1 MiB should not wait for a round trip. */
 /** Node ends a connection that holds more, MB; its own 10 are too few for forty requests of 1 MiB at once. */
 const sessionMemoryMb = 128;
+/** Bytes a client may send ahead, for each stream and each connection: a batch of 1 MiB should not wait for a round trip. */
 const windowBytes = { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
 
 export interface Port {
@@ -35,7 +38,16 @@ export interface Port {
   close(graceMs: number): Promise<void>;
 }
 
-export async function openPort(host: string, port: number, handler: Handler): Promise<Port> {
+export interface PortOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Absent: no TLS. */
+  readonly tls: Omit<TlsOptions, "handshakeTimeoutMs"> | undefined;
+}
+
+export async function openPort(options: PortOptions, handler: Handler): Promise<Port> {
+  const tls = options.tls && openTls({ ...options.tls, handshakeTimeoutMs: firstBytesTimeoutMs });
   const sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
   const answering = new Set<Http2ServerResponse>();
@@ -70,6 +82,13 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
   for (const server of [http1, http2])
     server.on("clientError", (_, socket) => answerBadRequest(socket as Socket));
 
+  tls?.server.on("secureConnection", (socket) => {
+    socket.on("error", () => socket.destroy());
+    (socket.alpnProtocol === "h2" ? http2 : http1).emit("connection", socket);
+  });
+  // Scanners and clients that do not trust the certificate: nothing to do about them here.
+  tls?.server.on("tlsClientError", (_, socket) => socket.destroy());
+
   const tcp = createTcpServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -83,18 +102,20 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
       if (bytes === null) return;
       head = Buffer.concat([head, bytes]);
       // No method of HTTP/1.1 begins like HTTP/2's preface; three bytes tell.
-      if (head.length < 3 && "PRI".startsWith(head.toString("latin1"))) return;
+      if (tls === undefined && head.length < 3 && "PRI".startsWith(head.toString("latin1"))) return;
       clearTimeout(timer);
       socket.off("readable", decide);
+      if (tls !== undefined && head[0] !== tlsHandshake) return answerNeedsTls(socket);
       socket.unshift(head);
-      (head.toString("latin1", 0, 3) === "PRI" ? http2 : http1).emit("connection", socket);
+      const server = tls?.server ?? (head.toString("latin1", 0, 3) === "PRI" ? http2 : http1);
+      server.emit("connection", socket);
     };
     socket.on("readable", decide);
   });
 
   await new Promise<void>((resolve, reject) => {
     tcp.once("error", reject);
-    tcp.listen(port, host, () => {
+    tcp.listen(options.port, options.host, () => {
       tcp.off("error", reject);
       resolve();
     });
@@ -124,10 +145,18 @@ export async function openPort(host: string, port: number, handler: Handler): Pr
       for (const session of sessions) session.close();
       await Promise.all([...sessions].map(closed));
       http1.close();
+      tls?.close();
       for (const session of sessions) session.destroy();
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+function answerNeedsTls(socket: Socket): void {
+  const text = "this port speaks TLS: use https://\n";
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
+  );
 }
 
 function answerBadRequest(socket: Socket): void {

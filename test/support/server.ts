@@ -24,6 +24,8 @@ export const adminKey = "the-admin-key-of-the-tests";
 /** All clients of one credential. */
 export interface Clients {
   readonly url: string;
+  /** The certificate to trust, of a server with TLS. */
+  readonly ca: string | undefined;
   readonly key: string;
   readonly workflows: Client<typeof WorkflowService>;
   readonly tasks: Client<typeof TaskStreamService>;
@@ -48,9 +50,10 @@ export interface TestServer {
   restart(): Promise<void>;
 }
 
-export function createClients(url: string, key: string): Clients {
+export function createClients(url: string, key: string, ca?: string): Clients {
   const transport = createGrpcTransport({
     baseUrl: url,
+    nodeOptions: { ca },
     interceptors: [
       (next) => (request) => {
         request.header.set("authorization", `Bearer ${key}`);
@@ -61,6 +64,7 @@ export function createClients(url: string, key: string): Clients {
   const client = <S extends DescService>(service: S) => createClient(service, transport);
   return {
     url,
+    ca,
     key,
     workflows: client(WorkflowService),
     tasks: client(TaskStreamService),
@@ -78,17 +82,17 @@ export async function createTenant(
 ): Promise<Clients> {
   await admin.admin.createTenant({ slug });
   const { key } = await admin.admin.createApiKey({ tenantSlug: slug, roles });
-  return createClients(admin.url, key);
+  return createClients(admin.url, key, admin.ca);
 }
 
-/** Gives access to the server from inside tests: it is there when they run. */
-export function useServer(env: Readonly<Record<string, string>> = {}): TestServer {
+/** Gives access to the server from inside tests: it is there when they run. `ca` is what its clients trust, if it has TLS. */
+export function useServer(env: Readonly<Record<string, string>> = {}, ca?: string): TestServer {
   let started: Omit<TestServer, "clients" | "restart"> & { server: RunningServer };
 
   beforeAll(async () => {
     const database = await createTestDatabase(inject("clusterUrl"), { template });
     const server = await start(database.url, "0", env);
-    const admin = createClients(server.url, adminKey);
+    const admin = createClients(server.url, adminKey, ca);
     const [acme, globex] = await Promise.all([createTenant(admin, "acme"), createTenant(admin, "globex")]);
     const pool = new pg.Pool({ connectionString: database.url, max: 4 });
     pool.on("error", () => {}); // tests end its connections on purpose
@@ -128,7 +132,7 @@ export function useServer(env: Readonly<Record<string, string>> = {}): TestServe
     get admin() {
       return started.admin;
     },
-    clients: (key) => createClients(started.url, key),
+    clients: (key) => createClients(started.url, key, ca),
     async restart() {
       const { port } = new URL(started.url);
       await started.server.close();
