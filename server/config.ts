@@ -21,16 +21,16 @@ export const settings = {
     allowed: "an address of this machine",
     about: "Address to listen on.",
   },
-  TLS_CERT_FILE: {
+  TLS_CERT: {
     schema: z.string().min(1).optional(),
     allowed: "a PEM file",
     about:
-      "Certificate, followed by those that signed it: the port then speaks TLS only. Read again when it changes.",
+      "File with the certificate, followed by those that signed it: the port then speaks TLS only. Read again when it changes.",
   },
-  TLS_KEY_FILE: {
+  TLS_KEY: {
     schema: z.string().min(1).optional(),
     allowed: "a PEM file",
-    about: "Private key of TLS_CERT_FILE.",
+    about: "File with the private key of TLS_CERT.",
   },
   DATABASE_URL: {
     schema: z
@@ -116,9 +116,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       `HOST: ${JSON.stringify(config.HOST)} can be reached from other machines, which needs TRIBUTARY_ADMIN_KEY; set that, or listen on 127.0.0.1`,
     );
   }
-  if ((config.TLS_CERT_FILE === undefined) !== (config.TLS_KEY_FILE === undefined)) {
-    const missing = config.TLS_CERT_FILE === undefined ? "TLS_CERT_FILE" : "TLS_KEY_FILE";
-    throw new BadSetting(`${missing}: missing; TLS needs both TLS_CERT_FILE and TLS_KEY_FILE`);
+  if ((config.TLS_CERT === undefined) !== (config.TLS_KEY === undefined)) {
+    const missing = config.TLS_CERT === undefined ? "TLS_CERT" : "TLS_KEY";
+    throw new BadSetting(`${missing}: missing; TLS needs both TLS_CERT and TLS_KEY`);
   }
   return config;
 }

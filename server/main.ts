@@ -203,7 +203,7 @@ async function open(
   });
   let closing: Promise<void> | undefined;
   return {
-    url: `${config.TLS_CERT_FILE === undefined ? "http" : "https"}://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
+    url: `${config.TLS_CERT === undefined ? "http" : "https"}://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
     devKey,
     log,
     lost,
@@ -217,7 +217,7 @@ async function open(
 }
 
 function toTls(
-  { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }: Config,
+  { TLS_CERT: certFile, TLS_KEY: keyFile }: Config,
   log: Logger,
   onFailure: (message: string, error: Error) => void,
 ): PortOptions["tls"] {

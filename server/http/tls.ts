@@ -66,12 +66,12 @@ function readPair(certFile: string, keyFile: string): { cert: Buffer; key: Buffe
       );
     }
   };
-  const pair = { cert: read("TLS_CERT_FILE", certFile), key: read("TLS_KEY_FILE", keyFile) };
+  const pair = { cert: read("TLS_CERT", certFile), key: read("TLS_KEY", keyFile) };
   try {
     createSecureContext(pair);
   } catch (error) {
     throw new BadSetting(
-      `TLS_CERT_FILE, TLS_KEY_FILE: ${JSON.stringify(certFile)} and ${JSON.stringify(keyFile)} must be a certificate and its private key, both PEM (${(error as Error).message})`,
+      `TLS_CERT, TLS_KEY: ${JSON.stringify(certFile)} and ${JSON.stringify(keyFile)} must be a certificate and its private key, both PEM (${(error as Error).message})`,
     );
   }
   return pair;

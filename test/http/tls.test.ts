@@ -75,7 +75,7 @@ describe("a server with a certificate", async () => {
   const { certFile, keyFile } = files("server");
   writeFileSync(certFile, cert);
   writeFileSync(keyFile, key);
-  const server = useServer({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }, cert);
+  const server = useServer({ TLS_CERT: certFile, TLS_KEY: keyFile }, cert);
 
   const withKey: Interceptor = (next) => (call) => {
     call.header.set("authorization", `Bearer ${server.acme.key}`);
@@ -217,8 +217,8 @@ describe("a certificate that is replaced", () => {
 });
 
 test.each([
-  ["a file that is not there", "absent", undefined, /^TLS_CERT_FILE: .*cannot be read \(ENOENT\)/],
-  ["a file that is no certificate", "nonsense", "nonsense", /^TLS_CERT_FILE, TLS_KEY_FILE: .*both PEM/],
+  ["a file that is not there", "absent", undefined, /^TLS_CERT: .*cannot be read \(ENOENT\)/],
+  ["a file that is no certificate", "nonsense", "nonsense", /^TLS_CERT, TLS_KEY: .*both PEM/],
 ])("%s is refused with the setting's name", async (_, name, text, message) => {
   const { certFile, keyFile } = files(name);
   if (text !== undefined) for (const file of [certFile, keyFile]) await writeFile(file, text);
