@@ -1,6 +1,6 @@
 /**
- * Which failures heal by trying again. What the server said is decided by its code alone. What the server did not say (no
- * gRPC status arrived) is a broken connection, whatever code the transport gave it, unless an HTTP answer from something
+ * Which failures heal by trying again. What the server said is decided by its code alone. What the server did not say (neither
+ * a gRPC status nor its mark arrived) is a broken connection, whatever code the transport gave it, unless an HTTP answer from something
  * in between forbids the call.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -23,11 +23,12 @@ export const asConnectError = (error: unknown): ConnectError => ConnectError.fro
 
 /** Did a Tributary server answer with this error? Else the connection failed, or something in between answered. */
 export function isFromServer(error: ConnectError): boolean {
-  return error.metadata.has("grpc-status");
+  return error.metadata.has("grpc-status") || error.metadata.has("tributary-error");
 }
 
 export function isRetryable(error: ConnectError): boolean {
-  return (isFromServer(error) ? saidByServer : brokenConnection).has(error.code);
+  if (!isFromServer(error)) return brokenConnection.has(error.code);
+  return saidByServer.has(error.code);
 }
 
 /** How long the server asks to wait, ms; 0 if it does not say. */

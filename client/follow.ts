@@ -54,6 +54,8 @@ export interface FollowOptions {
   readonly taskExecutionIds?: readonly string[] | undefined;
   /** At most one message in so long, once live, ms; nothing is lost. Absent: at once. */
   readonly minIntervalMs?: number | undefined;
+  /** Of the stream when the position was stored: another one means that it was restored, and is thrown as ABORTED. */
+  readonly expectedEpoch?: bigint | undefined;
   /** Stops it. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -123,6 +125,7 @@ class Position {
     types,
     taskExecutionIds,
     minIntervalMs,
+    expectedEpoch,
   }: FollowOptions): StreamOptionsInit {
     const fromNow = latest === true && afterOffset === undefined && this.#opened === undefined;
     return {
@@ -131,7 +134,7 @@ class Position {
       taskExecutionIds: [...(taskExecutionIds ?? [])],
       minIntervalMs: minIntervalMs ?? 0,
       // After a restore the offsets mean something else: the server refuses, and that is thrown.
-      expectedEpoch: this.#opened?.epoch ?? 0n,
+      expectedEpoch: this.#opened?.epoch ?? expectedEpoch ?? 0n,
     };
   }
 

@@ -60,6 +60,8 @@ export interface FollowDeps {
   readonly clock: Clock;
 }
 
+/** An EventSource comes back by itself after an idle timeout: not at once, ms. */
+const afterIdleMs = 1000;
 /** While the database is away, a reader that needs it asks again after so long, ms. */
 const storeRetryMs = 500;
 
@@ -159,7 +161,7 @@ class Reader {
         const due = this.#due();
         if (due !== undefined) yield due;
         else if (!this.#idle()) await this.#wait();
-        else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: 0 };
+        else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
       }
     }
     // Not a plain return: to the caller that would look like a complete stream. The reason says why, a deadline for instance.

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
+import { shortenGrpcMessage } from "./grpc-message.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
 import type { OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
@@ -25,7 +26,10 @@ export function createHandler(deps: HandlerDeps): Handler {
     const url = toUrl(request.url);
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = isSsePath(url.pathname);
-    if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") return rpc(request, response);
+    if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") {
+      shortenGrpcMessage(response);
+      return rpc(request, response);
+    }
     if (request.method !== "GET" && request.method !== "HEAD") {
       return answerJson(
         response,

@@ -28,7 +28,7 @@ export function createOriginCheck({ developmentMode, origins }: OriginOptions): 
     origin: (origin, callback) => callback(null, origin !== undefined && isAllowed(origin)),
     methods: [...connectCors.allowedMethods],
     allowedHeaders: [...connectCors.allowedHeaders, "Authorization", "Last-Event-ID"],
-    exposedHeaders: [...connectCors.exposedHeaders],
+    exposedHeaders: [...connectCors.exposedHeaders, "Tributary-Error"],
     maxAge: preflightSeconds,
   });
   return (request, response) => {

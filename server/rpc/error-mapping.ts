@@ -25,7 +25,19 @@ const codes: Record<ErrorCode, Code> = {
 
 export type LogBug = (errorId: string, error: unknown) => void;
 
+/**
+ * Says that this server answered, whatever the protocol: gRPC has a status of its own for that, Connect has not, and a
+ * client must tell an answer from what a proxy or a broken connection looks like.
+ */
+const mark = "tributary-error";
+
 export function toConnectError(error: unknown, logBug: LogBug): ConnectError {
+  const mapped = mapError(error, logBug);
+  mapped.metadata.set(mark, "1");
+  return mapped;
+}
+
+function mapError(error: unknown, logBug: LogBug): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof DomainError) {
     const mapped = new ConnectError(error.message, codes[error.code]);

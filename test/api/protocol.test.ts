@@ -447,7 +447,8 @@ test("gRPC errors come with their code and a message, a deadline with its own", 
   });
   expect({ ...empty.headers, ...empty.trailers }).toMatchObject({
     "grpc-status": `${Code.InvalidArgument}`,
-    "grpc-message": expect.stringContaining("workflow_id"),
+    // Readable for clients that undo only what a whole URL would escape.
+    "grpc-message": expect.stringContaining(", found "),
   });
   const workflowId = await newWorkflow(server.acme);
   const message = toBinary(StreamWorkflowRequestSchema, create(StreamWorkflowRequestSchema, { workflowId }));
@@ -532,10 +533,10 @@ test("a full queue is RESOURCE_EXHAUSTED with RetryInfo, and all that was acknow
     expect(Number(seconds) * 1e9 + nanos).toBeGreaterThan(0);
   }
   expect(refused.length).toBeLessThan(100);
-  const { offset } = await server.acme.workflows.closeWorkflow({
-    workflowId: id,
-    status: WorkflowStatus.COMPLETED,
-  });
+  // The lane may still be full of what was accepted.
+  const { offset } = await until(() =>
+    server.acme.workflows.closeWorkflow({ workflowId: id, status: WorkflowStatus.COMPLETED }),
+  );
   expect(offset).toBe(BigInt(3 + 100 - refused.length));
 });
 

@@ -1,8 +1,15 @@
 /** Follows real streams of a real server, through restarts and cuts. */
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { follow } from "../../client/follow.ts";
 import { createTributaryClient, type FollowItem, type TributaryClient } from "../../client/index.ts";
 import { ClosingReason, EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { openProxy } from "./cutting-proxy.ts";
@@ -51,6 +58,29 @@ function watch(items: AsyncIterable<FollowItem>) {
 }
 
 const upTo = (last: number) => Array.from({ length: last }, (_, at) => BigInt(at + 1));
+
+test.each([
+  ["gRPC", createGrpcTransport],
+  ["gRPC-Web", (options: { baseUrl: string }) => createGrpcWebTransport({ ...options, httpVersion: "1.1" })],
+  ["Connect", (options: { baseUrl: string }) => createConnectTransport({ ...options, httpVersion: "1.1" })],
+])("throws what the server means for good, over %s too: a stream that was made anew", async (_, make) => {
+  const id = await createWorkflow();
+  const interceptor: Interceptor = (next) => (call) => {
+    call.header.set("authorization", `Bearer ${server.acme.key}`);
+    return next(call);
+  };
+  const streams = createClient(
+    EventStreamService,
+    make({ baseUrl: server.url, interceptors: [interceptor] } as { baseUrl: string }),
+  );
+  const seen = watch(
+    follow((options, signal) => streams.streamWorkflow({ workflowId: id, options }, { signal }), {
+      expectedEpoch: 1n,
+    }),
+  );
+  await expect(seen.done).rejects.toMatchObject({ code: Code.Aborted });
+  expect(seen.kinds).toEqual([]);
+});
 
 test("resumes after a restart of the server without gap or duplicate", async () => {
   const id = await createWorkflow();

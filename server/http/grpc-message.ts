@@ -1,0 +1,26 @@
+/**
+ * Error texts of gRPC as its specification writes them: in the trailer `grpc-message` printable ASCII stays as it is and only
+ * the rest and `%` are percent-encoded (gRPC over HTTP/2, "Status-Message"). Connect encodes as for a URL, colons and
+ * commas too, and `@grpc/grpc-js` decodes only what a URL as a whole would have encoded: its users would read
+ * "workflow_id%3A must be".
+ */
+import type { Http2ServerResponse } from "node:http2";
+
+/** Lets the response's trailers carry the text in its shortest form. */
+export function shortenGrpcMessage(response: Http2ServerResponse): void {
+  const { addTrailers } = response;
+  response.addTrailers = (trailers) => {
+    const message = trailers["grpc-message"];
+    return addTrailers.call(
+      response,
+      typeof message === "string"
+        ? { ...trailers, "grpc-message": encode(decodeURIComponent(message)) }
+        : trailers,
+    );
+  };
+}
+
+const encode = (text: string): string =>
+  text.replaceAll(/[^\x20-\x24\x26-\x7e]+/gu, (rest) =>
+    Array.from(Buffer.from(rest), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
+  );
