@@ -1,0 +1,119 @@
+/**
+ * What connect-node does as it comes, without a database: the same RPCs with the same messages. Publishing is answered at
+ * once; each event goes to the readers of its workflow through a queue in memory, and a reader takes all that waits as one
+ * batch, as Tributary's do. It promises nothing: no order between instances, no storage, no bound on its queues.
+ */
+import { once } from "node:events";
+import { createServer, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AckLevel, type Event } from "../../gen/tributary/v1/event_pb.ts";
+import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { type TaskEvent, TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import { portSettings } from "./port-settings.ts";
+import { batchOf, type History, opened, readyBatches, toStored } from "./ready-events.ts";
+
+class Queue {
+  #waiting: Event[] = [];
+  #wake = () => {};
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener("abort", () => this.#wake(), { once: true });
+  }
+
+  push(events: readonly Event[]): void {
+    for (const event of events) this.#waiting.push(event);
+    this.#wake();
+  }
+
+  async take(): Promise<Event[]> {
+    while (this.#waiting.length === 0 && !this.#signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#waiting.splice(0, 1000);
+  }
+}
+
+class Broadcast {
+  readonly #readers = new Map<string, Set<Queue>>();
+  #offset = 0;
+
+  publish(events: readonly TaskEvent[]): number {
+    for (const event of events) {
+      this.#offset += 1;
+      const readers = this.#readers.get(event.workflowId);
+      if (readers === undefined) continue;
+      const stored = [toStored(event, this.#offset)];
+      for (const queue of readers) queue.push(stored);
+    }
+    return this.#offset;
+  }
+
+  join(workflowId: string, queue: Queue): () => void {
+    const readers = this.#readers.get(workflowId) ?? new Set();
+    this.#readers.set(workflowId, readers.add(queue));
+    return () => readers.delete(queue);
+  }
+}
+
+export async function open({ history }: { history?: History | undefined }) {
+  const broadcast = new Broadcast();
+  const ready = history === undefined ? [] : readyBatches(history);
+  const handler = connectNodeAdapter({
+    routes: (router) => {
+      router.service(TaskStreamService, {
+        streamTaskData(request) {
+          const { payload: value, type, sequence, taskExecutionId } = request;
+          const event = { workflowId: request.workflowExecutionId, taskExecutionId, sequence, type };
+          broadcast.publish([{ ...event, payload: { case: "text", value } } as TaskEvent]);
+          return { acknowledged: true, level: AckLevel.ACCEPTED };
+        },
+        async publishTaskEvents(requests) {
+          let accepted = 0;
+          let lastOffset = 0;
+          for await (const { events } of requests) {
+            lastOffset = broadcast.publish(events);
+            accepted += events.length;
+          }
+          return { accepted: BigInt(accepted), lastOffset: BigInt(lastOffset) };
+        },
+      });
+      router.service(EventStreamService, {
+        async *streamWorkflowConsolidated({ workflowId }, { signal }) {
+          const queue = new Queue(signal);
+          const leave = broadcast.join(workflowId, queue);
+          try {
+            yield opened(workflowId);
+            if (workflowId === history?.workflowId) yield* ready;
+            while (!signal.aborted) {
+              const events = await queue.take();
+              if (events.length > 0) yield batchOf(events);
+            }
+          } finally {
+            leave();
+          }
+        },
+      });
+    },
+  });
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer(portSettings, handler);
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    methods: { url: async () => `http://127.0.0.1:${port}` },
+    close: () => {
+      for (const session of sessions) session.destroy();
+      server.close();
+    },
+  };
+}

@@ -1,0 +1,10 @@
+/** All cases, in the order in which they run. */
+import type { Case } from "./case.ts";
+import { fanOut } from "./fan-out.ts";
+import { idleReaders } from "./idle-readers.ts";
+import { latency } from "./latency.ts";
+import { publish } from "./publish.ts";
+import { replay } from "./replay.ts";
+import { slowReader } from "./slow-reader.ts";
+
+export const cases: readonly Case[] = [publish, latency, fanOut, replay, idleReaders, slowReader];

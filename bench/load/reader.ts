@@ -1,0 +1,79 @@
+/**
+ * Follows workflows over many gRPC streams and counts what comes. It cuts frames, walks over tags and finds the time in each
+ * payload, and decodes nothing: a full client would be the bottleneck long before the server.
+ */
+import { type Address, Connections } from "./connections.ts";
+import { type Delivered, DeliveryCount } from "./delivery-count.ts";
+import { call, follow } from "./subscription.ts";
+
+/** Streams a connection carries at most. */
+const streamsPerConnection = 500;
+/** Subscriptions that are opened at once. */
+const opening = 100;
+
+export async function open(address: Address) {
+  const opened: Connections[] = [];
+  const count = new DeliveryCount();
+  let failure: Error | undefined;
+
+  async function connect(readers: number, largeWindows: boolean): Promise<Connections> {
+    const needed = Math.ceil(readers / streamsPerConnection);
+    const connections = await Connections.open(address, needed, { largeWindows });
+    opened.push(connections);
+    return connections;
+  }
+
+  /** A call that ends after `leave` has not failed. */
+  const failureOf = (connections: Connections) => (error: Error) => {
+    if (opened.includes(connections)) failure ??= error;
+  };
+
+  /** Reader i follows workflow i modulo their number, from now on; all are live when it resolves. */
+  async function subscribe(workflows: readonly string[], readers: number): Promise<void> {
+    const connections = await connect(readers, true);
+    for (let i = 0; i < readers; i += opening) {
+      const batch = Array.from({ length: Math.min(opening, readers - i) }, (_, n) => {
+        const workflowId = workflows[(i + n) % workflows.length] ?? "";
+        return follow(call(connections, workflowId, "latest"), count.live, failureOf(connections));
+      });
+      await Promise.all(batch);
+    }
+  }
+
+  /** Subscribes on a connection of its own with the windows of a plain client, and then reads nothing more. */
+  async function stall(workflowId: string): Promise<void> {
+    const stream = call(await connect(1, false), workflowId, "latest");
+    stream.on("error", () => {}); // seen by nobody: it does not read
+    await new Promise<void>((resolve) => stream.once("data", () => resolve()));
+    stream.pause();
+  }
+
+  async function finish(expected: number, limitMs: number): Promise<Delivered> {
+    const delivered = await count.finish(expected, limitMs);
+    if (failure !== undefined) throw failure;
+    return delivered;
+  }
+
+  /** Ends all subscriptions. */
+  async function leave(): Promise<void> {
+    for (const connections of opened.splice(0)) connections.close();
+  }
+
+  /** Reads from the beginning until every reader has all events, or the time is over. */
+  async function replay(workflowId: string, readers: number, expected: number, limitMs: number) {
+    const connections = await connect(readers, true);
+    count.reset();
+    for (let i = 0; i < readers; i += 1) {
+      const stream = call(connections, workflowId, "beginning");
+      follow(stream, count.stored, failureOf(connections)).catch(() => {}); // `finish` tells
+    }
+    const delivered = await finish(readers * expected, limitMs);
+    await leave();
+    return delivered;
+  }
+
+  return {
+    methods: { subscribe, stall, reset: async () => count.reset(), finish, leave, replay },
+    close: () => leave(),
+  };
+}

@@ -1,0 +1,83 @@
+/** The servers that take the same load: how each is started, and what a client needs to know of it. */
+import { randomUUID } from "node:crypto";
+import { createTributaryClient } from "../client/client.ts";
+import { Role } from "../gen/tributary/v1/admin_service_pb.ts";
+import type { History } from "./baselines/ready-events.ts";
+import type { Bench, Measurable } from "./bench.ts";
+import { tenant } from "./databases.ts";
+import type { Address } from "./load/connections.ts";
+
+export interface Target {
+  readonly server: Measurable;
+  readonly address: Address;
+  readonly apiKey: string;
+  /** Makes so many root workflows and gives their ids. */
+  workflows(count: number): Promise<string[]>;
+}
+
+export interface TargetOptions {
+  /** For Tributary: a database that was prepared; else an empty one is made. */
+  readonly databaseUrl?: string | undefined;
+  /** For the others: a stored stream, in memory. */
+  readonly history?: History | undefined;
+}
+
+export const targets = {
+  tributary: openTributary,
+  "stock connect-node": (bench: Bench, options: TargetOptions) =>
+    openBaseline(bench, "stock connect-node server", options),
+  "raw http2": (bench: Bench, options: TargetOptions) => openBaseline(bench, "raw http2 server", options),
+} as const;
+
+export type TargetName = keyof typeof targets;
+
+export const openTarget = (bench: Bench, name: TargetName, options: TargetOptions = {}): Promise<Target> =>
+  targets[name](bench, options);
+
+/** Workflows that are made at once. */
+const creating = 32;
+
+async function openTributary(bench: Bench, options: TargetOptions): Promise<Target> {
+  const adminKey = randomUUID();
+  const databaseUrl = options.databaseUrl ?? (await bench.database());
+  const server = await bench.spawn("tributary server", { databaseUrl, adminKey });
+  const url = await server.call("url");
+  const admin = createTributaryClient({ baseUrl: url, apiKey: adminKey });
+  const roles = [Role.READ, Role.PUBLISH, Role.MANAGE];
+  const { key } = await admin.admin.createApiKey({ tenantSlug: tenant, roles });
+  admin.close();
+  return {
+    server,
+    address: { url, headers: { authorization: `Bearer ${key}` } },
+    apiKey: key,
+    async workflows(count) {
+      const client = createTributaryClient({ baseUrl: url, apiKey: key });
+      const ids = Array.from({ length: count }, () => randomUUID() as string);
+      try {
+        for (let i = 0; i < count; i += creating) {
+          const some = ids.slice(i, i + creating);
+          await Promise.all(
+            some.map((workflowId) => client.workflows.createWorkflow({ workflowId, name: "bench" })),
+          );
+        }
+      } finally {
+        client.close();
+      }
+      return ids;
+    },
+  };
+}
+
+async function openBaseline(
+  bench: Bench,
+  role: "stock connect-node server" | "raw http2 server",
+  { history }: TargetOptions,
+): Promise<Target> {
+  const server = await bench.spawn(role, { history });
+  return {
+    server,
+    address: { url: await server.call("url"), headers: {} },
+    apiKey: "",
+    workflows: async (count) => Array.from({ length: count }, () => randomUUID() as string),
+  };
+}

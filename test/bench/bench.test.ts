@@ -1,0 +1,145 @@
+/** That the tool works, not how fast anything is: no figure is compared with a time. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { toBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { batchOf, opened, readyBatches } from "../../bench/baselines/ready-events.ts";
+import { cases } from "../../bench/cases/cases.ts";
+import { planRuns } from "../../bench/plan.ts";
+import type { FigureName } from "../../bench/report/figures.ts";
+import type { Result } from "../../bench/report/result.ts";
+import { summarize } from "../../bench/report/summary.ts";
+import { countEvents } from "../../bench/wire/count-events.ts";
+import { FrameCutter, toFrame } from "../../bench/wire/grpc-frames.ts";
+import { readStamp, stampedText, stampPositions, writeStamp } from "../../bench/wire/stamp.ts";
+import { StreamWorkflowConsolidatedResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+
+const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
+const limitMs = 240_000;
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tributary-bench-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const run = (...args: string[]): Promise<Ran> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { timeout: limitMs }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
+    );
+  });
+
+/** What every contender of a case has to tell, each above 0. */
+const told: Readonly<Record<string, readonly FigureName[]>> = {
+  publish: ["eventsPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
+  latency: ["eventsPerSecond", "p50Ms", "p90Ms", "p99Ms", "maxMs", "serverCpuPercent"],
+  "fan-out": ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
+  replay: ["eventsPerSecond", "eventsPerMessage", "loadCpuPercent"],
+  "idle readers": ["rssMb", "openMsPerReader"],
+  "slow reader": ["p50Ms", "p99Ms", "rssMb"],
+};
+
+test(
+  "the smallest selection yields the figures of every contender of every case",
+  async () => {
+    const out = join(folder, "results.ndjson");
+    const { code, stdout, stderr } = await run("--smoke", "--markdown", "--out", out);
+    expect(code, stderr).toBe(0);
+    const results = (await readFile(out, "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Result);
+
+    const planned = planRuns(cases, "smoke", 1).map((each) => [
+      each.case.name,
+      each.point,
+      each.contender.name,
+    ]);
+    expect(results.map((result) => [result.case, result.point, result.contender])).toEqual(planned);
+    expect(new Set(results.map((result) => result.case))).toEqual(new Set(Object.keys(told)));
+    for (const { case: name, contender, figures, environment, date } of results) {
+      for (const figure of told[name] ?? []) {
+        expect(figures[figure], `${name}, ${contender}: ${figure}`).toBeGreaterThan(0);
+      }
+      expect(figures.missing ?? 0, `${name}, ${contender}: every event is delivered`).toBe(0);
+      expect(figures.p99Ms ?? 0).toBeGreaterThanOrEqual(figures.p50Ms ?? 0);
+      expect(environment).toMatchObject({ node: process.version, connect: expect.any(String) });
+      expect(Date.parse(date)).toBeGreaterThan(0);
+      expect(stdout).toContain(`| ${contender} |`);
+    }
+    for (const { name } of cases) expect(stdout).toContain(`### ${name}`);
+    expect(stderr.match(/^\[\d+\/\d+\] round 1/gm)).toHaveLength(planned.length);
+  },
+  limitMs,
+);
+
+test("an unknown case is refused with the names that there are", async () => {
+  const { code, stderr } = await run("--cases", "publish,nonsense");
+  expect(code).not.toBe(0);
+  expect(stderr).toMatch(/No such case: nonsense.*publish.*fan-out/);
+});
+
+test("contenders take turns in being first", () => {
+  const first = (round: number) =>
+    planRuns(cases, "full", 2).find((each) => each.round === round && each.case.name === "latency")?.contender
+      .name;
+  expect(first(1)).toBeDefined();
+  expect(first(2)).not.toBe(first(1));
+});
+
+test("a row is the median of its rounds with their range, and keeps the error of a failed one", () => {
+  const result = (round: number, p50Ms: number | undefined): Result => ({
+    case: "latency",
+    point: "10 events/s",
+    contender: "tributary",
+    round,
+    seconds: 1,
+    figures: p50Ms === undefined ? {} : { p50Ms },
+    ...(p50Ms === undefined ? { error: "went wrong" } : {}),
+    date: "",
+    environment: {} as Result["environment"],
+  });
+  const [row] = summarize([result(1, 9), result(2, 1), result(3, 2), result(4, undefined)]);
+  expect(row?.figures.p50Ms).toEqual({ median: 2, min: 1, max: 9 });
+  expect(row?.errors).toEqual(["went wrong"]);
+});
+
+test("events are counted and their times are read however the bytes are cut", () => {
+  const history = { workflowId: "w", events: 250, batch: 100, payloadBytes: 60 };
+  const messages = [opened("w"), ...readyBatches(history), batchOf([])];
+  const bytes = Buffer.concat(
+    messages.map((message) => toFrame(toBinary(StreamWorkflowConsolidatedResponseSchema, message))),
+  );
+  for (const size of [1, 2, 3, 4, 5, 6, 7, 100, 4096, bytes.byteLength]) {
+    const counts: number[] = [];
+    const stamps: (number | undefined)[] = [];
+    const cutter = new FrameCutter((message) => {
+      counts.push(countEvents(message, (of, start, end) => stamps.push(readStamp(of, start, end))));
+    });
+    for (let at = 0; at < bytes.byteLength; at += size) cutter.push(bytes.subarray(at, at + size));
+    expect(counts, `chunks of ${size}`).toEqual([0, 100, 100, 50, 0]);
+    expect(stamps).toEqual(Array.from({ length: 250 }, (_, i) => i + 1));
+  }
+});
+
+test("a time is written into ready bytes without changing their length", () => {
+  const bytes = Buffer.from(`${stampedText(0, 40)}|${stampedText(0, 40)}`);
+  const positions = stampPositions(bytes);
+  expect(positions).toHaveLength(2);
+  writeStamp(bytes, positions, 1_234_567_890_123);
+  expect(bytes.toString()).toBe(
+    `${stampedText(1_234_567_890_123, 40)}|${stampedText(1_234_567_890_123, 40)}`,
+  );
+  expect(readStamp(bytes, 41, bytes.byteLength)).toBe(1_234_567_890_123);
+  expect(readStamp(bytes, 41, 50)).toBeUndefined();
+});
