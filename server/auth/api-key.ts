@@ -12,7 +12,7 @@ export function hashApiKey(key: string): Buffer {
   return createHash("sha256").update(key).digest();
 }
 
-/** Compares two secrets in constant time, whatever their lengths. */
-export function isSameSecret(a: string, b: string): boolean {
-  return timingSafeEqual(hashApiKey(a), hashApiKey(b));
+/** Compares two secrets by their hashes, in constant time whatever the lengths of the secrets. */
+export function isSameHash(a: Buffer, b: Buffer | undefined): boolean {
+  return b !== undefined && timingSafeEqual(a, b);
 }

@@ -5,7 +5,7 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.ts";
 import { DomainError } from "../core/errors.ts";
-import { apiKeyPrefix, hashApiKey, isSameSecret } from "./api-key.ts";
+import { apiKeyPrefix, hashApiKey, isSameHash } from "./api-key.ts";
 import type { CredentialStore, StoredKey } from "./credential-store.ts";
 import { type Principal, Role } from "./principal.ts";
 import type { StreamTokens } from "./stream-token.ts";
@@ -25,8 +25,10 @@ export class Authenticator {
   readonly #store: CredentialStore;
   readonly #tokens: StreamTokens;
   readonly #clock: Clock;
-  readonly #options: AuthenticatorOptions;
-  readonly #keys = new LRUCache<string, StoredKey>({ max: 10_000, ttl: keyCacheMs });
+  readonly #adminHash: Buffer | undefined;
+  readonly #devHash: Buffer | undefined;
+  /** By hash; however many calls ask for a key at once, the database is asked once. */
+  readonly #keys: LRUCache<string, StoredKey, Buffer>;
 
   constructor(
     deps: { readonly store: CredentialStore; readonly tokens: StreamTokens; readonly clock: Clock },
@@ -35,7 +37,13 @@ export class Authenticator {
     this.#store = deps.store;
     this.#tokens = deps.tokens;
     this.#clock = deps.clock;
-    this.#options = options;
+    this.#adminHash = options.adminKey === undefined ? undefined : hashApiKey(options.adminKey);
+    this.#devHash = options.devKey === undefined ? undefined : hashApiKey(options.devKey);
+    this.#keys = new LRUCache<string, StoredKey, Buffer>({
+      max: 10_000,
+      ttl: keyCacheMs,
+      fetchMethod: (_name, _stale, { context: hash }) => this.#store.findKeyByHash(hash),
+    });
   }
 
   /** `authorization`: the header's value; `accessToken`: the query's, where a route takes it. */
@@ -46,9 +54,9 @@ export class Authenticator {
         "no credential: send the header “Authorization: Bearer <API key or stream token>”",
       );
     }
-    const { adminKey, devKey } = this.#options;
-    if (adminKey !== undefined && isSameSecret(secret, adminKey)) return { kind: "admin" };
-    if (devKey !== undefined && isSameSecret(secret, devKey)) {
+    const hash = hashApiKey(secret);
+    if (isSameHash(hash, this.#adminHash)) return { kind: "admin" };
+    if (isSameHash(hash, this.#devHash)) {
       return {
         kind: "key",
         tenant: devTenant,
@@ -57,7 +65,7 @@ export class Authenticator {
       };
     }
     const principal = secret.startsWith(apiKeyPrefix)
-      ? await this.#findKey(secret)
+      ? await this.#findKey(hash)
       : await this.#verifyToken(secret);
     if (principal === undefined) {
       throw unauthenticated("the credential is not valid: unknown, revoked or expired; ask for a new one");
@@ -75,16 +83,9 @@ export class Authenticator {
     for (const [hash, key] of this.#keys.entries()) if (key.tenant === tenant) this.#keys.delete(hash);
   }
 
-  async #findKey(secret: string): Promise<Principal | undefined> {
-    const hash = hashApiKey(secret);
-    const name = hash.toString("base64");
-    let key = this.#keys.get(name);
-    if (key === undefined) {
-      key = await this.#store.findKeyByHash(hash);
-      if (key === undefined) return undefined;
-      this.#keys.set(name, key);
-    }
-    return { kind: "key", ...key };
+  async #findKey(hash: Buffer): Promise<Principal | undefined> {
+    const key = await this.#keys.fetch(hash.toString("base64"), { context: hash });
+    return key === undefined ? undefined : { kind: "key", ...key };
   }
 
   /** A token ends with the key it was made with and with its tenant. */

@@ -2,10 +2,10 @@
 import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
-import { shortenGrpcMessage } from "./grpc-message.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
 import type { OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
+import { repairCall } from "./request-repairs.ts";
 import { isSsePath, type SseDeps, serveSse } from "./sse.ts";
 
 export interface HandlerDeps {
@@ -27,7 +27,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = isSsePath(url.pathname);
     if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") {
-      shortenGrpcMessage(response);
+      repairCall(request, response);
       return rpc(request, response);
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
@@ -47,10 +47,14 @@ export function createHandler(deps: HandlerDeps): Handler {
   };
 }
 
+/** /package.Service/Method */
+const rpcPath = /^\/[\w.]+\.\w+\/\w+$/;
+
 function notFound(request: Http2ServerRequest, response: Http2ServerResponse): void {
   const path = request.url.split("?")[0];
   answerJson(response, 404, {
-    code: "not_found",
+    // To a client of an RPC that this server does not know, the code says more than the status.
+    code: rpcPath.test(request.url) ? "unimplemented" : "not_found",
     message: `${request.method} ${path}: there is nothing here. RPCs are POST /tributary.v1.<Service>/<Method>; event streams GET /api/tenants/<slug>/stream/workflows/<id>; see the README`,
   });
 }

@@ -47,7 +47,10 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
     return mapped;
   }
   if (isDatabaseAway(error)) {
-    return new ConnectError("the database cannot be reached right now; try again", Code.Unavailable);
+    return new ConnectError(
+      "the database cannot be reached right now, or this server is too busy to ask it; try again",
+      Code.Unavailable,
+    );
   }
   if (error instanceof Error && error.name === "AbortError") {
     return new ConnectError("the call was cancelled", Code.Canceled);

@@ -225,7 +225,7 @@ describe.each(wires)("$name", ({ http, type, timeout, encoding, isEnveloped }) =
   });
 
   // Timers of Node end at 24.8 days, a longer one fires at once: see docs/conformance.md.
-  test.fails("a deadline that is months away is no deadline that has passed", async () => {
+  test("a deadline that is months away is no deadline that has passed", async () => {
     const values = isEnveloped ? ["600H", "99999999H"] : ["2147483648", "9999999999"];
     for (const value of values) {
       const slow = begin(stack.url, {
