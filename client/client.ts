@@ -5,12 +5,13 @@
  */
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { AdminService } from "../gen/tributary/v1/admin_service_pb.ts";
 import { EventStreamService } from "../gen/tributary/v1/event_stream_service_pb.ts";
 import { TaskStreamService } from "../gen/tributary/v1/task_stream_service_pb.ts";
 import { TokenService } from "../gen/tributary/v1/token_service_pb.ts";
 import { WorkflowService } from "../gen/tributary/v1/workflow_service_pb.ts";
+import { Connection } from "./connection.ts";
 import { type FollowItem, type FollowOptions, follow } from "./follow.ts";
 
 export interface ClientOptions {
@@ -44,7 +45,7 @@ export interface TributaryClient {
 const ping = { pingIntervalMs: 20_000, pingTimeoutMs: 10_000 };
 
 export function createTributaryClient({ baseUrl, apiKey }: ClientOptions): TributaryClient {
-  const sessionManager = new Http2SessionManager(baseUrl, ping);
+  const sessionManager = new Connection(baseUrl, ping);
   const transport = createGrpcTransport({
     baseUrl,
     sessionManager,

@@ -1,6 +1,5 @@
 /** The same tree seen in three scopes: one task, one workflow, everything. Run: `node examples/follow-scopes.ts` */
-import type { FollowItem } from "../client/index.ts";
-import { EventType, EventTypeSchema, WorkflowStatus } from "../gen/tributary/v1/event_pb.ts";
+import { EventType, EventTypeSchema, type FollowItem, WorkflowStatus } from "../client/index.ts";
 import { client } from "./connect.ts";
 
 const { workflow: root } = await client.workflows.createWorkflow({ name: "root" });

@@ -8,6 +8,7 @@ const client = createTributaryClient({
 // Events of the workflow and of all its children, also those that start later; resumes by itself.
 for await (const item of client.followTree(process.argv[2] ?? "")) {
   if (item.kind === "events") {
-    for (const event of item.events) console.log(event.offset, event.taskExecutionId, event.payload.value);
+    for (const event of item.events)
+      console.log(String(event.offset), event.taskExecutionId, event.payload.value ?? "");
   }
 }

@@ -1,8 +1,13 @@
 /** Writes events of a task, one and many, so that a retry stores nothing twice. Run: `node examples/publish.ts` */
-import { ConnectError } from "@connectrpc/connect";
-import { asConnectError, isRetryable, sleep } from "../client/index.ts";
-import { EventType, WorkflowStatus } from "../gen/tributary/v1/event_pb.ts";
-import { PublishTaskEventsProgressSchema } from "../gen/tributary/v1/task_stream_service_pb.ts";
+import {
+  asConnectError,
+  ConnectError,
+  EventType,
+  isRetryable,
+  PublishTaskEventsProgressSchema,
+  sleep,
+  WorkflowStatus,
+} from "../client/index.ts";
 import { client } from "./connect.ts";
 
 const { workflow } = await client.workflows.createWorkflow({ name: "publish" });

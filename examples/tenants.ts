@@ -1,7 +1,5 @@
 /** Makes a tenant and keys for it, as the admin. TRIBUTARY_API_KEY is the admin key. Run: `node examples/tenants.ts <slug>` */
-import { Code, ConnectError } from "@connectrpc/connect";
-import { createTributaryClient } from "../client/index.ts";
-import { Role, RoleSchema } from "../gen/tributary/v1/admin_service_pb.ts";
+import { Code, ConnectError, createTributaryClient, Role, RoleSchema } from "../client/index.ts";
 import { client } from "./connect.ts";
 
 const slug = process.argv[2] ?? "";

@@ -29,6 +29,7 @@ import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
+import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
@@ -166,6 +167,7 @@ async function open(
       degraded: () => (bus.degraded() === undefined ? undefined : "bus"),
     },
     sse: deps,
+    findMistake: createFindMistake(services),
     rpc: (fallback: Handler) =>
       connectNodeAdapter({
         routes: (router) => registerServices(router, deps),

@@ -45,7 +45,7 @@ test("the first steps work as they stand", { timeout: 120_000 }, async () => {
     expect(sse).toMatch(/event: end\nid: 3\n/);
     expect(grpc).toContain('"text": "Hello, world"');
     expect(grpc).toContain('"status": "WORKFLOW_STATUS_COMPLETED"');
-    expect(typescript).toMatch(/2n task-1 Hello, world/);
+    expect(typescript).toMatch(/2 task-1 Hello, world/);
   } finally {
     const gone = once(server, "exit");
     process.kill(-(server.pid ?? 0), "SIGTERM");

@@ -12,6 +12,12 @@ export interface HandlerDeps {
   readonly originCheck: OriginCheck;
   readonly readiness: Readiness;
   readonly sse: SseDeps;
+  /** What is wrong with the verb or content type of a request to an RPC; undefined: nothing, or it is none. */
+  readonly findMistake: (
+    path: string,
+    verb: string | undefined,
+    contentType: string | undefined,
+  ) => { readonly status: number; readonly message: string } | undefined;
   /** The RPCs; calls `fallback` for paths that are none. */
   readonly rpc: (fallback: Handler) => Handler;
 }
@@ -27,6 +33,12 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = isSsePath(url.pathname);
     if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") {
+      const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
+      if (mistake !== undefined) {
+        const { status, message } = mistake;
+        const headers: Record<string, string> = status === 405 ? { allow: "POST" } : {};
+        return answerJson(response, status, { code: "unknown", message }, headers);
+      }
       repairCall(request, response);
       return rpc(request, response);
     }

@@ -17,9 +17,11 @@ import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
 import { toConnectError } from "../../server/rpc/error-mapping.ts";
 import { errorInterceptor } from "../../server/rpc/interceptors.ts";
+import { createFindMistake } from "../../server/rpc/misaddressed.ts";
 import { validationInterceptor } from "../../server/rpc/validation.ts";
 import { until } from "../support/until.ts";
 import { Drill, type Watched } from "./drill.ts";
+import { DrillService } from "./schema.ts";
 
 export const credential = "the-credential-of-the-drill";
 export const authorization = `Bearer ${credential}`;
@@ -48,6 +50,7 @@ export function useStack(): Stack {
       originCheck: createOriginCheck({ developmentMode: false, origins: [] }),
       readiness: { notReady: async () => undefined, degraded: () => undefined },
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream
+      findMistake: createFindMistake([DrillService]),
       rpc: (fallback: Handler) =>
         connectNodeAdapter({
           routes: (router: ConnectRouter) => drill.routes(router),

@@ -75,7 +75,7 @@ test("follow-scopes sees a task, a workflow and a tree, each to its own end", as
 
 test("follow shows a tree from the beginning to the end", async () => {
   const lines = await run("follow.ts", [await aStory(server.acme)]);
-  expect(lines.slice(1, 3)).toEqual(["2n t Hello", "3n t world"]);
+  expect(lines.slice(1, 3)).toEqual(["2 t Hello", "3 t world"]);
   expect(lines.length).toBe(4);
 });
 
