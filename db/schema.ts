@@ -204,10 +204,50 @@ export const producer = pgTable(
     workflowId: uuid("workflow_id").notNull(),
     producerId: text("producer_id").notNull(),
     lastSequence: count("last_sequence").notNull(),
+    /** Of a session: raised by each connection that attaches; entries of an older one are refused. Else 0. */
+    epoch: count("epoch").notNull().default(0),
+    /** Of a session: offset of its last stored entry. */
+    lastOffset: count("last_offset").notNull().default(0),
   },
   (t) => [
     primaryKey({ name: "producer_pkey", columns: [t.streamId, t.workflowId, t.producerId] }),
     check("producer_sequence_positive", sql`${t.lastSequence} >= 0`),
+  ],
+);
+
+/**
+ * Sessions. Sequence and epoch are in the session's row of `producer`, which `append` moves with the entries. The row stays
+ * after the end, so that a client that comes back late learns where it ended.
+ */
+export const session = pgTable(
+  "session",
+  {
+    sessionId: uuid("session_id").primaryKey(),
+    tenantSlug: text("tenant_slug")
+      .notNull()
+      .references(() => tenant.slug),
+    streamId: uuid("stream_id")
+      .notNull()
+      .references(() => stream.streamId, { onDelete: "cascade" }),
+    /** Of task events: the workflow that its entries belong to unless they say otherwise. */
+    workflowId: uuid("workflow_id"),
+    /** Number of tributary.v1.SessionState, as of the last time that somebody wrote it. */
+    state: smallint("state").notNull(),
+    createdMs: ms("created_ms").notNull(),
+    lastActivityMs: ms("last_activity_ms").notNull(),
+    leaseExpiresMs: ms("lease_expires_ms").notNull(),
+    closedMs: ms("closed_ms"),
+    /** Number of tributary.v1.SessionClosedReason. */
+    closedReason: smallint("closed_reason"),
+    /** Its last 100 final rejections, oldest first, in case the answer was lost. */
+    rejections: jsonb("rejections").$type<object[]>().notNull().default([]),
+  },
+  (t) => [
+    index("session_by_tenant").on(t.tenantSlug, t.createdMs, t.sessionId),
+    index("session_by_lease").on(t.leaseExpiresMs).where(sql`closed_ms is null`),
+    index("session_open_by_tenant").on(t.tenantSlug).where(sql`closed_ms is null`),
+    check("session_state_known", sql`${t.state} between 1 and 8`),
+    check("session_closed_has_time", sql`(${t.state} = 7) = (${t.closedMs} is not null)`),
   ],
 );
 

@@ -23,6 +23,7 @@ import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
 import { OpenCalls } from "./core/open-call.ts";
 import { Registry } from "./core/registry.ts";
+import { Sessions } from "./core/session/sessions.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
 import { createHandler } from "./http/handler.ts";
@@ -33,6 +34,7 @@ import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
+import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
 
@@ -123,6 +125,16 @@ async function open(
     close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)),
   });
 
+  const sessionStore = createPgSessionStore(store.pool);
+  const sessions = new Sessions({
+    appender,
+    store: sessionStore,
+    calls,
+    clock,
+    onFailure,
+  });
+  closers.push({ name: "the sessions", close: () => sessions.close() });
+
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
   const authenticator = new Authenticator(
@@ -141,6 +153,8 @@ async function open(
     registry,
     calls,
     appender,
+    sessions,
+    sessionStore,
     tenants,
     authenticator,
     tokens,

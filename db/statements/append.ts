@@ -1,4 +1,4 @@
-/** Calls the function `append` (db/migrations/0001_append.sql) for one group; see there for the meaning of each array. */
+/** Calls the function `append` (db/migrations/0001_append.sql, 0003_append_sessions.sql) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
 
@@ -8,6 +8,7 @@ export interface AppendGroup {
   readonly keyWorkflow: readonly string[];
   readonly keyTask: readonly string[];
   readonly keyProducer: readonly string[];
+  readonly keyEpoch: readonly number[];
   readonly entryKey: readonly number[];
   readonly entrySequence: readonly number[];
   readonly entryType: readonly number[];
@@ -20,21 +21,42 @@ export interface AppendGroup {
   readonly payload: Buffer;
 }
 
-/** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped. */
-export type Decision = 1 | 2 | 3 | 4 | 5 | 6;
+/** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older epoch, 8 passed. */
+export type Decision = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
+
+/** A final rejection as the session's row keeps it: decided by `append`, or before (code and message). */
+export interface RejectionRow {
+  readonly sequence: number;
+  readonly refusal?: 3 | 4 | 5;
+  readonly workflow?: string;
+  readonly task?: string;
+  readonly code?: number;
+  readonly message?: string;
+}
+
+export interface OpAnswer {
+  readonly result: string;
+  readonly offset?: number;
+  readonly status?: number;
+  readonly epoch?: number;
+  readonly lastSequence?: number;
+  readonly lastOffset?: number;
+  readonly rejections?: readonly RejectionRow[];
+  readonly cancels?: readonly { readonly workflow: string; readonly reason: string }[];
+}
 
 export interface AppendAnswer {
   /** undefined: all stored. */
   readonly decisions: readonly Decision[] | undefined;
   readonly firstOffsets: readonly number[];
   readonly lastOffsets: readonly number[];
-  readonly opResults: readonly { result: string; offset?: number; status?: number }[];
+  readonly opResults: readonly OpAnswer[];
   readonly recordedMs: number;
 }
 
 const text = `select * from append(
-  $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::smallint[], $9::bigint[],
-  $10::int[], $11::int[], $12::boolean[], $13::int[], $14::jsonb, $15::bytea)`;
+  $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::bigint[], $9::smallint[],
+  $10::bigint[], $11::int[], $12::int[], $13::boolean[], $14::int[], $15::jsonb, $16::bytea)`;
 
 export async function append(client: Client, group: AppendGroup): Promise<AppendAnswer> {
   const { rows } = await client.query({
@@ -46,6 +68,7 @@ export async function append(client: Client, group: AppendGroup): Promise<Append
       toUuidArrayLiteral(group.keyWorkflow),
       toTextArrayLiteral(group.keyTask),
       toTextArrayLiteral(group.keyProducer),
+      toArrayLiteral(group.keyEpoch),
       toArrayLiteral(group.entryKey),
       toArrayLiteral(group.entrySequence),
       toArrayLiteral(group.entryType),

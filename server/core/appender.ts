@@ -10,11 +10,14 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { Chain, Command, CommandResult } from "./command.ts";
+import type { AppendEntries, Chain, Command, CommandResult, EntriesResult } from "./command.ts";
+import { passedType } from "./command.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { DomainError } from "./errors.ts";
+import { sizeOf } from "./event.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
 import { type Bus, type EventStore, type GroupResult, StoreError } from "./ports.ts";
+import { toFinalRejection } from "./session/rejection.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export interface AppenderDeps {
@@ -55,6 +58,7 @@ export class Appender {
   readonly #uncertain = new WeakSet<Queued>();
   #stopped = false;
   #awayReason: string | undefined;
+  readonly #awayListeners = new Set<() => void>();
 
   constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
     this.#deps = deps;
@@ -102,6 +106,28 @@ export class Appender {
   /** Why nothing can be stored right now; undefined: as far as known it can. */
   get awayReason(): string | undefined {
     return this.#awayReason;
+  }
+
+  /** Called when `awayReason` comes or goes. Returns how to stop it. */
+  onAwayChange(listener: () => void): () => void {
+    this.#awayListeners.add(listener);
+    return () => this.#awayListeners.delete(listener);
+  }
+
+  #setAway(reason: string | undefined): void {
+    const changed = (this.#awayReason === undefined) !== (reason === undefined);
+    this.#awayReason = reason;
+    if (changed) for (const listener of this.#awayListeners) listener();
+  }
+
+  /** Gives up what waits of a chain; it is settled as skipped, at once unless a commit is under way with it. */
+  discard(chain: Chain, streamId: string): void {
+    chain.broken = true;
+    const out = this.lanes.takeOut(
+      this.lanes.shardOf(streamId),
+      ({ command }) => command.kind === "entries" && command.chain === chain,
+    );
+    this.#dropBroken(out);
   }
 
   /** Takes nothing more, stores what waits (at most until the signal), then ends. */
@@ -185,6 +211,9 @@ export class Appender {
           const middle = waiting.length >> 1;
           await this.#commit(shard, waiting.slice(0, middle), held);
           await this.#commit(shard, waiting.slice(middle), held);
+        } else if (failure.failure === "poisoned" && isOfSession(waiting[0])) {
+          this.#deps.onFailure("an entry of a session could not be stored", failure);
+          await this.#commit(shard, splitPoisoned(waiting[0]), held);
         } else {
           this.#deps.onFailure("a command could not be stored", failure);
           for (const item of waiting) settle(item, failure);
@@ -198,7 +227,7 @@ export class Appender {
 
   /** Outside the try: what goes wrong after the commit must not be taken for "nothing was stored". */
   #settleStored(stored: readonly Queued[], { results, notices }: GroupResult): void {
-    this.#awayReason = undefined;
+    this.#setAway(undefined);
     for (const notice of notices) {
       try {
         this.#deps.bus.publish(notice);
@@ -246,7 +275,7 @@ export class Appender {
     attempt: number,
   ): Promise<readonly Queued[]> {
     if (this.#awayReason === undefined) this.#deps.onFailure("the database is away; commands wait", failure);
-    this.#awayReason = failure.message;
+    this.#setAway(failure.message);
     let stay = waiting;
     if (failure.failure === "unknown") {
       stay = waiting.filter((item) => item.command.idempotent);
@@ -290,7 +319,7 @@ export class Appender {
         stored: 0,
         duplicates: 0,
         lastOffset: 0,
-        refused: { index: 0, why: "skipped" },
+        refusals: [{ index: 0, why: "skipped" }],
       });
       return false;
     });
@@ -304,9 +333,85 @@ function settle(item: Queued, outcome: CommandResult | Error): void {
   const chain = chainOf(item.command);
   if (
     chain !== undefined &&
-    (outcome instanceof Error || (outcome.kind === "entries" && outcome.refused !== undefined))
+    (outcome instanceof Error ||
+      (outcome.kind === "entries" && outcome.refusals.length > 0 && !isOfSession(item)))
   ) {
     chain.broken = true;
   }
   item.settle(outcome);
+}
+
+type OfSession = Queued & { readonly command: AppendEntries };
+
+const isOfSession = (item: Queued | undefined): item is OfSession =>
+  item?.command.kind === "entries" && item.command.session !== undefined;
+
+/**
+ * A batch of a session that Postgres refuses: two halves, or instead of a single entry its number alone, so that it is
+ * passed and what follows stands. They are settled as one.
+ */
+function splitPoisoned(item: OfSession): readonly Queued[] {
+  const { command } = item;
+  const { events } = command;
+  const [only] = events;
+  if (only !== undefined && events.length === 1) {
+    if (only.type === passedType) {
+      settle(item, new DomainError("unavailable", "a session's number could not be passed"));
+      return [];
+    }
+    const rejection = toFinalRejection("unstorable", only);
+    const passed = { ...only, type: passedType, payload: JSON.stringify(rejection) };
+    return [
+      {
+        ...item,
+        command: { ...command, events: [passed] },
+        settle: (outcome) =>
+          settle(
+            item,
+            outcome instanceof Error
+              ? outcome
+              : {
+                  ...(outcome as EntriesResult),
+                  refusals: (outcome as EntriesResult).refusals.map(({ index, why }) => ({
+                    index,
+                    why: why === "passed" ? "unstorable" : why,
+                  })),
+                },
+          ),
+      },
+    ];
+  }
+  const middle = events.length >> 1;
+  const outcomes: (CommandResult | Error)[] = [];
+  return [events.slice(0, middle), events.slice(middle)].map((part, at) => ({
+    ...item,
+    command: {
+      ...command,
+      events: part,
+      entries: part.length,
+      bytes: part.reduce((sum, event) => sum + sizeOf(event), 0),
+    },
+    settle: (outcome) => {
+      outcomes[at] = outcome;
+      const [first, second] = outcomes;
+      if (first !== undefined && second !== undefined) settle(item, merge(first, second, middle));
+    },
+  }));
+}
+
+function merge(
+  first: CommandResult | Error,
+  second: CommandResult | Error,
+  offset: number,
+): CommandResult | Error {
+  if (first instanceof Error) return first;
+  if (second instanceof Error) return second;
+  const [a, b] = [first as EntriesResult, second as EntriesResult];
+  return {
+    kind: "entries",
+    stored: a.stored + b.stored,
+    duplicates: a.duplicates + b.duplicates,
+    lastOffset: Math.max(a.lastOffset, b.lastOffset),
+    refusals: [...a.refusals, ...b.refusals.map(({ index, why }) => ({ index: index + offset, why }))],
+  };
 }

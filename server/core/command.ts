@@ -22,7 +22,7 @@ interface CommandBase {
 
 /** Commands of one caller that stop together. */
 export interface Chain {
-  /** Set with the first refused or failed entry. */
+  /** Set with the first refused or failed entry, or by who gives the rest up. */
   broken: boolean;
 }
 
@@ -30,6 +30,36 @@ export interface AppendEntries extends CommandBase {
   readonly kind: "entries";
   readonly chain: Chain;
   readonly events: readonly NewEvent[];
+  /**
+   * Entries of a session, numbered without a hole; `producerId` is its id. A refused one does not break the chain: its
+   * number is passed, and what follows stands.
+   */
+  readonly session?: { readonly epoch: number };
+}
+
+/** The type of an entry of a session that was refused before it came here: only its number is passed. Never stored. */
+export const passedType = 0;
+
+/** A connection takes a session: makes it, or raises its epoch so that older connections' entries are refused. */
+export interface AttachSession extends CommandBase {
+  readonly kind: "attach";
+  readonly sessionId: string;
+  /** Of task events; undefined: of observations. */
+  readonly workflowId: string | undefined;
+  readonly resume: boolean;
+  readonly leaseMs: number;
+  /** 0: no limit. */
+  readonly maxSessions: number;
+}
+
+/** A session ends for good. */
+export interface EndSession extends CommandBase {
+  readonly kind: "end";
+  readonly sessionId: string;
+  /** Number of tributary.v1.SessionClosedReason. */
+  readonly reason: number;
+  /** Only if no other connection has taken it since; undefined: in any case. */
+  readonly epoch: number | undefined;
 }
 
 export interface CreateWorkflow extends CommandBase {
@@ -60,10 +90,23 @@ export interface RequestCancel extends CommandBase {
   readonly payload: string;
 }
 
-export type Command = AppendEntries | CreateWorkflow | CloseWorkflow | RequestCancel;
+export type Command =
+  | AppendEntries
+  | CreateWorkflow
+  | CloseWorkflow
+  | RequestCancel
+  | AttachSession
+  | EndSession;
 
-/** Why an entry was not stored. */
-export type Refusal = "workflow_closed" | "task_closed" | "workflow_unknown" | "skipped";
+/** Why an entry was not stored. `fenced`: another connection has taken the session. `passed`: it was refused before. */
+export type Refusal =
+  | "workflow_closed"
+  | "task_closed"
+  | "workflow_unknown"
+  | "skipped"
+  | "fenced"
+  | "passed"
+  | "unstorable";
 
 export interface EntriesResult {
   readonly kind: "entries";
@@ -71,8 +114,27 @@ export interface EntriesResult {
   readonly duplicates: number;
   /** Of the last stored entry; 0 if none was. */
   readonly lastOffset: number;
-  /** The first entry that was refused; what follows it in the chain was not stored either. */
-  readonly refused: { readonly index: number; readonly why: Refusal } | undefined;
+  /** Those that were not stored, in order. Outside sessions the first one is why, and the rest of its chain is skipped. */
+  readonly refusals: readonly { readonly index: number; readonly why: Refusal }[];
+}
+
+/** A final rejection that a session was or should have been told of. */
+export interface FinalRejection {
+  readonly sequence: number;
+  readonly code: number;
+  readonly message: string;
+}
+
+export interface SessionResult {
+  readonly kind: "session";
+  readonly result: "attached" | "unknown" | "ended" | "unchanged" | "other_target" | "too_many" | "fenced";
+  readonly epoch: number;
+  readonly lastSequence: number;
+  readonly lastOffset: number;
+  /** Newest last. */
+  readonly rejections: readonly FinalRejection[];
+  /** Workflows whose cancellation somebody asked for. */
+  readonly cancels: readonly { readonly workflowId: string; readonly reason: string }[];
 }
 
 export interface LifecycleResult {
@@ -93,4 +155,4 @@ export interface LifecycleResult {
   readonly status: number;
 }
 
-export type CommandResult = EntriesResult | LifecycleResult;
+export type CommandResult = EntriesResult | LifecycleResult | SessionResult;

@@ -20,11 +20,18 @@ export class DomainError extends Error {
   readonly code: ErrorCode;
   /** Try again, but not before this, ms. With resource_exhausted always given. */
   readonly retryAfterMs: number | undefined;
+  /** Of a session that ended: its last settled sequence. */
+  readonly endedAtSequence: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { retryAfterMs?: number; endedAtSequence?: number; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause });
     this.name = "DomainError";
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;
+    this.endedAtSequence = options.endedAtSequence;
   }
 }

@@ -52,6 +52,27 @@ export class LaneUsage {
     if (held.entries <= 0) tenants.delete(tenant);
   }
 
+  /** 0–1: the largest of the tenant's share, the lane, and all lanes together; each the larger of entries and bytes. */
+  pressure(lane: Lane, tenant: string): number {
+    const { total, tenants } = this.#lanes[lane];
+    const held = tenants.get(tenant);
+    const lanes = Object.keys(this.#lanes) as Lane[];
+    const sum = (amount: "entries" | "bytes") =>
+      lanes.reduce((all, name) => all + this.#lanes[name].total[amount], 0);
+    const capacity = lanes.reduce((all, name) => all + limits.laneEntries[name], 0);
+    return Math.min(
+      1,
+      Math.max(
+        held === undefined ? 0 : ratio(held.entries, limits.laneEntries[lane] - total.entries),
+        held === undefined ? 0 : ratio(held.bytes, limits.laneBytes - total.bytes),
+        total.entries / limits.laneEntries[lane],
+        total.bytes / limits.laneBytes,
+        sum("entries") / capacity,
+        sum("bytes") / (limits.laneBytes * lanes.length),
+      ),
+    );
+  }
+
   read(lane: Lane): LaneReading {
     return {
       ...this.#lanes[lane].total,
@@ -60,3 +81,6 @@ export class LaneUsage {
     };
   }
 }
+
+/** What is held, of as much as is free: the bound of `take`. */
+const ratio = (held: number, free: number): number => (held === 0 ? 0 : free <= 0 ? 1 : held / free);

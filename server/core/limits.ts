@@ -27,6 +27,16 @@ export const limits = {
   /** Entries that a lane holds. */
   laneEntries: { high: 10_000, normal: 100_000, low: 50_000 },
   laneBytes: 64 * MiB,
+  /** Entries, and payload bytes, that a session may have unacknowledged. */
+  sessionCredit: 1000,
+  sessionCreditBytes: 4 * MiB,
+  /** A session without a connection is kept so long, ms. */
+  sessionLeaseMs: 300_000,
+  /** Own silence after which a side of a session sends a heartbeat; the other's after which it is detached, ms. */
+  sessionHeartbeatMs: 15_000,
+  sessionSilenceMs: 45_000,
+  /** Longest wait of a close for what was accepted, ms. */
+  sessionDrainMs: 30_000,
   /** Silence after which a reader is told its position, ms: default and range. */
   heartbeatMs: { default: 15_000, min: 1000, max: 300_000 },
 } as const;

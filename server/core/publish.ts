@@ -51,7 +51,7 @@ export async function publishOne(
       (result) => {
         // Once more after the commit: an event of the task that was sent before may have noted it as open meanwhile.
         if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
-        const why = (result as EntriesResult).refused?.why;
+        const why = (result as EntriesResult).refusals[0]?.why;
         if (why === undefined) return;
         deps.taskHints.forget(workflowId, event.taskExecutionId);
         deps.onDropped(own, why);
@@ -64,7 +64,7 @@ export async function publishOne(
     return { durable: false, duplicate: false, offset: 0, cancelRequested: hints.cancelRequested };
   }
   const result = (await submission.result) as EntriesResult;
-  if (result.refused !== undefined) throw refusedEntry(deps.registry, own, result);
+  if (result.refusals.length > 0) throw refusedEntry(deps.registry, own, result);
   if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
   else if (result.stored > 0) deps.taskHints.noteOpen(workflowId, event.taskExecutionId);
   const duplicate = result.duplicates > 0;
@@ -173,7 +173,8 @@ export class PublishCall {
   }
 
   #note(run: readonly NewEvent[], indexes: readonly number[], result: CommandResult): void {
-    const { stored, duplicates, lastOffset, refused } = result as EntriesResult;
+    const { stored, duplicates, lastOffset, refusals } = result as EntriesResult;
+    const [refused] = refusals;
     this.totals.accepted += stored;
     this.totals.duplicates += duplicates;
     this.totals.lastOffset = Math.max(this.totals.lastOffset, lastOffset);
@@ -221,8 +222,8 @@ export function refusedOffer(
   );
 }
 
-function refusedEntry(registry: Registry, event: NewEvent, { refused }: EntriesResult): DomainError {
-  switch (refused?.why) {
+function refusedEntry(registry: Registry, event: NewEvent, { refusals }: EntriesResult): DomainError {
+  switch (refusals[0]?.why) {
     case "workflow_closed":
       return new DomainError(
         "failed_precondition",

@@ -8,10 +8,12 @@ import { payloadSize, WorkflowStatus } from "./event.ts";
 import { limits } from "./limits.ts";
 import { callerPatienceMs, refusedOffer } from "./publish.ts";
 import { type Registry, unknownWorkflow, type Workflow } from "./registry.ts";
+import type { Sessions } from "./session/sessions.ts";
 
 export interface WorkflowDeps {
   readonly appender: Appender;
   readonly registry: Registry;
+  readonly sessions: Pick<Sessions, "noteCancel">;
 }
 
 export interface NewWorkflow {
@@ -194,6 +196,8 @@ export async function requestCancel(
     );
   }
   hints.cancelRequested = true;
+  // The first request counts, and only it is told.
+  if (result.result === "requested") deps.sessions.noteCancel(identity.workflowId, reason);
   return deps.registry.read(access, workflowId);
 }
 

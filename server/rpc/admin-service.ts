@@ -1,4 +1,4 @@
-/** AdminService: tenants and keys. Sessions, statistics and system events are not built yet and answer UNIMPLEMENTED. */
+/** AdminService: tenants, keys, sessions. Statistics and system events are not built yet and answer UNIMPLEMENTED. */
 import { randomBytes } from "node:crypto";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
@@ -9,8 +9,9 @@ import type { OpenCalls } from "../core/open-call.ts";
 import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
+import { closeSession, listSessions, type SessionAdminDeps } from "./session-admin.ts";
 
-export interface AdminDeps {
+export interface AdminDeps extends SessionAdminDeps {
   readonly tenants: TenantStore;
   readonly authenticator: Pick<Authenticator, "forget" | "forgetTenant">;
   readonly calls: Pick<OpenCalls, "revoke">;
@@ -34,6 +35,8 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
       }
       return { tenant: toTenantMessage(tenant) };
     },
+    listSessions: (request, context) => listSessions(deps, request, context),
+    closeSession: (request, context) => closeSession(deps, request, context),
     async updateTenant(request) {
       const tenant = await deps.tenants.updateTenant(request.slug, {
         displayName: request.displayName,

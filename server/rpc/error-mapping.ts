@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { SessionEndedSchema } from "../../gen/tributary/v1/session_pb.ts";
 import { DomainError, type ErrorCode } from "../core/errors.ts";
 import { StoreError } from "../core/ports.ts";
 import { isDatabaseAway } from "../store/store-errors.ts";
@@ -43,6 +44,12 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
     const mapped = new ConnectError(error.message, codes[error.code]);
     if (error.retryAfterMs !== undefined) {
       mapped.details.push({ desc: RetryInfoSchema, value: { retryDelay: toDuration(error.retryAfterMs) } });
+    }
+    if (error.endedAtSequence !== undefined) {
+      mapped.details.push({
+        desc: SessionEndedSchema,
+        value: { lastSequence: BigInt(error.endedAtSequence) },
+      });
     }
     return mapped;
   }

@@ -24,4 +24,5 @@ export const pageSizeOf = (asked: number): number => (asked === 0 ? 100 : asked)
 export const offsetPosition = z.object({ offset: z.int().min(0) });
 export const workflowPosition = z.object({ createdMs: z.int(), workflowId: z.guid() });
 export const keyPosition = z.object({ createdMs: z.int(), apiKeyId: z.string() });
+export const sessionPosition = z.object({ createdMs: z.int(), sessionId: z.guid() });
 export const slugPosition = z.object({ slug: z.string() });

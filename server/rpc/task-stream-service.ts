@@ -1,4 +1,4 @@
-/** TaskStreamService. PublishTaskStream (sessions) is not built yet and answers UNIMPLEMENTED. */
+/** TaskStreamService: one event, many events of a call; sessions are in publish-task-stream.ts. */
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import {
@@ -19,9 +19,10 @@ import type { OpenCall, OpenCalls } from "../core/open-call.ts";
 import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type PublishTaskStreamDeps, publishTaskStream } from "./publish-task-stream.ts";
 import { invalidReason } from "./validation.ts";
 
-export interface TaskStreamDeps extends PublishDeps {
+export interface TaskStreamDeps extends PublishDeps, PublishTaskStreamDeps {
   readonly calls: OpenCalls;
   readonly clock: Clock;
   readonly logBug: LogBug;
@@ -31,6 +32,7 @@ export function taskStreamService(router: ConnectRouter, deps: TaskStreamDeps): 
   router.service(TaskStreamService, {
     streamTaskData: (request, context) => streamTaskData(deps, request, context),
     publishTaskEvents: (requests, context) => publishTaskEvents(deps, requests, context),
+    publishTaskStream: (requests, context) => publishTaskStream(deps, requests, context),
   });
 }
 

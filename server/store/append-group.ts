@@ -5,16 +5,32 @@
  * A notice carries its entries when the group only added events to the stream; after a lifecycle change, which is rare,
  * the hub reads them from the store instead of having them composed twice.
  */
-import type { AppendAnswer, AppendGroup, Decision } from "../../db/statements/append.ts";
-import type { Command, CommandResult, EntriesResult, LifecycleResult, Refusal } from "../core/command.ts";
+import type {
+  AppendAnswer,
+  AppendGroup,
+  Decision,
+  OpAnswer,
+  RejectionRow,
+} from "../../db/statements/append.ts";
+import type {
+  Command,
+  CommandResult,
+  FinalRejection,
+  LifecycleResult,
+  Refusal,
+  SessionResult,
+} from "../core/command.ts";
 import { payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
+import { toFinalRejection } from "../core/session/rejection.ts";
 
-const refusals: Partial<Record<Decision, Refusal>> = {
+const refusalOf: Partial<Record<Decision, Refusal>> = {
   3: "workflow_closed",
   4: "task_closed",
   5: "workflow_unknown",
   6: "skipped",
+  7: "fenced",
+  8: "passed",
 };
 
 export function toAppendGroup(commands: readonly Command[]): AppendGroup {
@@ -26,6 +42,7 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   const keyWorkflow: string[] = [];
   const keyTask: string[] = [];
   const keyProducer: string[] = [];
+  const keyEpoch: number[] = [];
   const entryKey: number[] = [];
   const entrySequence: number[] = [];
   const entryType: number[] = [];
@@ -63,19 +80,25 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
           streams.push(command.streamId);
         });
     if (command.kind !== "entries") {
-      ops.push(toOp(command, addSlice));
+      ops.push(
+        command.kind === "attach" || command.kind === "end"
+          ? toSessionOp(command)
+          : toLifecycleOp(command, addSlice),
+      );
       continue;
     }
-    const chain = noOf(chainNo, command.chain, () => {});
+    const epoch = command.session?.epoch ?? 0;
+    const chain = epoch > 0 ? 0 : noOf(chainNo, command.chain, () => {});
     for (const event of command.events) {
       const key = noOf(
         keyNo,
-        `${event.workflowId}\n${event.taskExecutionId}\n${event.producerId}\n${stream}`,
+        `${event.workflowId}\n${event.taskExecutionId}\n${event.producerId}\n${stream}\n${epoch}`,
         () => {
           keyStream.push(stream);
           keyWorkflow.push(event.workflowId);
           keyTask.push(event.taskExecutionId);
           keyProducer.push(event.producerId);
+          keyEpoch.push(epoch);
         },
       );
       const slice = event.payload === undefined ? { start: 1, size: -1 } : addSlice(event.payload);
@@ -95,6 +118,7 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     keyWorkflow,
     keyTask,
     keyProducer,
+    keyEpoch,
     entryKey,
     entrySequence,
     entryType,
@@ -108,8 +132,22 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   };
 }
 
-function toOp(
-  command: Exclude<Command, { kind: "entries" }>,
+function toSessionOp(command: Extract<Command, { kind: "attach" | "end" }>): object {
+  const common = { op: command.kind, stream: command.streamId, session: command.sessionId };
+  return command.kind === "end"
+    ? { ...common, reason: command.reason, epoch: command.epoch }
+    : {
+        ...common,
+        tenant: command.tenant,
+        workflow: command.workflowId,
+        resume: command.resume,
+        leaseMs: command.leaseMs,
+        maxSessions: command.maxSessions,
+      };
+}
+
+function toLifecycleOp(
+  command: Extract<Command, { kind: "create" | "close" | "cancel" }>,
   addSlice: (payload: string) => { start: number; size: number },
 ): object {
   const common = {
@@ -156,13 +194,17 @@ export function toGroupResult(
   let opNo = 0;
   for (const command of commands) {
     if (command.kind !== "entries") {
-      const op = answer.opResults[opNo++];
+      const op = answer.opResults[opNo++] ?? { result: "unknown" };
+      if (command.kind === "attach" || command.kind === "end") {
+        results.push(toSessionResult(op));
+        continue;
+      }
       appended.set(command.streamId, undefined);
       results.push({
         kind: "lifecycle",
-        result: (op?.result ?? "unknown") as LifecycleResult["result"],
-        offset: op?.offset ?? 0,
-        status: op?.status ?? 0,
+        result: op.result as LifecycleResult["result"],
+        offset: op.offset ?? 0,
+        status: op.status ?? 0,
       });
       continue;
     }
@@ -171,19 +213,45 @@ export function toGroupResult(
     let offset = next.get(command.streamId) ?? 1;
     let stored = 0;
     let duplicates = 0;
-    let refused: EntriesResult["refused"];
+    const refusals: { index: number; why: Refusal }[] = [];
     for (const [index, event] of command.events.entries()) {
       const decision = answer.decisions?.[entryNo++] ?? 1;
       if (decision === 1) {
         entries.push({ ...event, offset: offset++, recordedMs: answer.recordedMs });
         stored++;
       } else if (decision === 2) duplicates++;
-      else refused ??= { index, why: refusals[decision] ?? "skipped" };
+      else refusals.push({ index, why: refusalOf[decision] ?? "skipped" });
     }
     next.set(command.streamId, offset);
-    results.push({ kind: "entries", stored, duplicates, lastOffset: stored > 0 ? offset - 1 : 0, refused });
+    results.push({ kind: "entries", stored, duplicates, lastOffset: stored > 0 ? offset - 1 : 0, refusals });
   }
   return { results, notices: toNotices(group, answer, appended) };
+}
+
+function toSessionResult(op: OpAnswer): SessionResult {
+  return {
+    kind: "session",
+    result: op.result as SessionResult["result"],
+    epoch: op.epoch ?? 0,
+    lastSequence: op.lastSequence ?? 0,
+    lastOffset: op.lastOffset ?? 0,
+    rejections: (op.rejections ?? []).flatMap(toRejection),
+    cancels: (op.cancels ?? []).map(({ workflow, reason }) => ({ workflowId: workflow, reason })),
+  };
+}
+
+function toRejection(row: RejectionRow): FinalRejection[] {
+  if (row.code !== undefined) {
+    return [{ sequence: row.sequence, code: row.code, message: row.message ?? "" }];
+  }
+  const why = row.refusal === undefined ? undefined : refusalOf[row.refusal];
+  const entry = {
+    sequence: row.sequence,
+    workflowId: row.workflow ?? "",
+    taskExecutionId: row.task ?? "",
+  };
+  const rejection = why && toFinalRejection(why, entry);
+  return rejection === undefined ? [] : [rejection];
 }
 
 function toNotices(

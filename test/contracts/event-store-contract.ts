@@ -212,7 +212,7 @@ export function eventStoreContract(name: string, getStore: () => EventStore): vo
       expect(await getStore().readScope(newId(), tree)).toBeUndefined();
       expect(await page(newId(), tree)).toBeUndefined();
       const { results } = await append(entries(newId(), [anEvent({ workflowId: newId() })]));
-      expect((results[0] as EntriesResult).refused?.why).toBe("workflow_unknown");
+      expect((results[0] as EntriesResult).refusals[0]?.why).toBe("workflow_unknown");
     });
   });
 }

@@ -81,7 +81,7 @@ test("an idle appender commits one event at once, a busy one many together", asy
           groups.push(commands.length);
           await gate;
           const results = commands.map(
-            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] }) as const,
           );
           return { results, notices: [] };
         },
@@ -142,7 +142,7 @@ test("a notice that cannot be published costs nothing but delay: what is stored 
         append(_, commands) {
           appends++;
           const results = commands.map(
-            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] }) as const,
           );
           return Promise.resolve({
             results,
@@ -245,7 +245,7 @@ test("while the database is away commands wait, those that wait too long fail, a
           if (away) return Promise.reject(new StoreError("away", "refused", undefined));
           stored.push(...commands);
           const results = commands.map(
-            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined }) as const,
+            () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] }) as const,
           );
           return Promise.resolve({ results, notices: [] });
         },

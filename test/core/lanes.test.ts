@@ -5,7 +5,7 @@ import { Lanes, type Queued } from "../../server/core/lanes.ts";
 import { limits } from "../../server/core/limits.ts";
 import { anEvent, close, entries } from "../support/commands.ts";
 
-const result = { kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refused: undefined } as const;
+const result = { kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] } as const;
 const none = () => {};
 
 function command(stream: string, change: Partial<Command> = {}): Command {

@@ -44,7 +44,7 @@ describe("while another transaction holds the lock", () => {
       const command = entries(stream, [anEvent({ workflowId: id, producerId: "p", sequence: 1 })]);
       return { first: command, second: command };
     });
-    expect(result).toMatchObject({ stored: 0, duplicates: 1, refused: undefined });
+    expect(result).toMatchObject({ stored: 0, duplicates: 1, refusals: [] });
   });
 
   test("an entry after a terminal one is refused", async () => {
@@ -52,7 +52,7 @@ describe("while another transaction holds the lock", () => {
       first: entries(stream, [anEvent({ workflowId: id, type: 9 })]),
       second: entries(stream, [anEvent({ workflowId: id })]),
     }));
-    expect(result).toMatchObject({ stored: 0, refused: { index: 0, why: "task_closed" } });
+    expect(result).toMatchObject({ stored: 0, refusals: [{ index: 0, why: "task_closed" }] });
   });
 
   test("an entry for a workflow that was just closed is refused", async () => {
@@ -60,7 +60,7 @@ describe("while another transaction holds the lock", () => {
       first: close(stream, id),
       second: entries(stream, [anEvent({ workflowId: id })]),
     }));
-    expect(result).toMatchObject({ stored: 0, refused: { index: 0, why: "workflow_closed" } });
+    expect(result).toMatchObject({ stored: 0, refusals: [{ index: 0, why: "workflow_closed" }] });
   });
 
   test("a child of a parent that was just closed is refused", async () => {
@@ -134,10 +134,10 @@ describe("within one group", () => {
       entries(a.stream, [anEvent({ workflowId: a.id })]),
     ]);
     expect(results).toMatchObject([
-      { stored: 1, lastOffset: 2, refused: undefined },
-      { stored: 0, refused: { index: 0, why: "workflow_closed" } },
-      { stored: 0, refused: { index: 0, why: "workflow_unknown" } },
-      { stored: 1, lastOffset: 3, refused: undefined },
+      { stored: 1, lastOffset: 2, refusals: [] },
+      { stored: 0, refusals: [{ index: 0, why: "workflow_closed" }] },
+      { stored: 0, refusals: [{ index: 0, why: "workflow_unknown" }] },
+      { stored: 1, lastOffset: 3, refusals: [] },
     ]);
   });
 
@@ -160,8 +160,14 @@ describe("within one group", () => {
       entries(stream, [anEvent({ workflowId: id, taskExecutionId: "other call" })]),
     ]);
     expect(results).toMatchObject([
-      { stored: 1, refused: { index: 1, why: "task_closed" } },
-      { stored: 0, refused: { index: 0, why: "skipped" } },
+      {
+        stored: 1,
+        refusals: [
+          { index: 1, why: "task_closed" },
+          { index: 2, why: "skipped" },
+        ],
+      },
+      { stored: 0, refusals: [{ index: 0, why: "skipped" }] },
       { stored: 1, lastOffset: 4 },
     ]);
   });

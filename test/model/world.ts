@@ -217,7 +217,7 @@ export class World {
       const submission = this.#server.appender.submit(entries(tree.stream, run, chain));
       if (submission.offer !== "queued") throw new Error(submission.offer);
       const noted = submission.result.then((result) => {
-        const { refused } = result as EntriesResult;
+        const [refused] = (result as EntriesResult).refusals;
         for (const event of run.slice(0, refused?.index ?? run.length))
           this.durable.add(String(event.payload));
       });

@@ -1,5 +1,12 @@
 /** Commands as the appender would be given them, with defaults. */
-import type { AppendEntries, Chain, CloseWorkflow, CreateWorkflow } from "../../server/core/command.ts";
+import type {
+  AppendEntries,
+  AttachSession,
+  Chain,
+  CloseWorkflow,
+  CreateWorkflow,
+  EndSession,
+} from "../../server/core/command.ts";
 import { type NewEvent, sizeOf } from "../../server/core/event.ts";
 import { newId } from "./database.ts";
 
@@ -78,4 +85,28 @@ export function close(
     entries: 1,
     bytes: 200,
   };
+}
+
+export function attach(
+  streamId: string,
+  workflowId: string,
+  sessionId: string,
+  resume = false,
+): AttachSession {
+  return {
+    ...base,
+    kind: "attach",
+    streamId,
+    workflowId,
+    sessionId,
+    resume,
+    leaseMs: 300_000,
+    maxSessions: 0,
+    entries: 1,
+    bytes: 100,
+  };
+}
+
+export function endSession(streamId: string, sessionId: string, epoch: number | undefined): EndSession {
+  return { ...base, kind: "end", streamId, sessionId, reason: 7, epoch, entries: 1, bytes: 100 };
 }

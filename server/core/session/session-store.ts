@@ -1,0 +1,58 @@
+/** What is known of sessions beside their streams: who they belong to, whether they live. Taking and ending goes by `append`. */
+
+export const SessionState = {
+  ACTIVE: 1,
+  PAUSED: 2,
+  BACKPRESSURE: 3,
+  OVERLOADED: 4,
+  ERROR: 5,
+  DRAINING: 6,
+  CLOSED: 7,
+  DETACHED: 8,
+} as const;
+export type SessionState = (typeof SessionState)[keyof typeof SessionState];
+
+export interface SessionRecord {
+  readonly sessionId: string;
+  readonly tenant: string;
+  readonly streamId: string;
+  readonly workflowId: string | undefined;
+  /** As of the last renewal. */
+  readonly state: number;
+  readonly lastSequence: number;
+  readonly epoch: number;
+  readonly createdMs: number;
+  readonly lastActivityMs: number;
+  readonly leaseExpiresMs: number;
+}
+
+export interface SessionFilter {
+  /** undefined: of all tenants. */
+  readonly tenant: string | undefined;
+  readonly state: number | undefined;
+  readonly sessionId: string | undefined;
+}
+
+export interface SessionPage {
+  readonly sessions: readonly SessionRecord[];
+  /** undefined: the last page. */
+  readonly next: { readonly createdMs: number; readonly sessionId: string } | undefined;
+}
+
+export interface SessionStore {
+  find(sessionId: string): Promise<SessionRecord | undefined>;
+  /** Newest first, after the given one. */
+  list(filter: SessionFilter, size: number, after: SessionPage["next"]): Promise<SessionPage>;
+  /**
+   * Renews the leases of these connections' sessions. Returns those that are not theirs any more, with the reason if they
+   * are closed (a number of tributary.v1.SessionClosedReason); undefined: another connection has them.
+   */
+  renew(
+    attached: readonly { readonly sessionId: string; readonly epoch: number; readonly state: number }[],
+    leaseMs: number,
+  ): Promise<readonly { readonly sessionId: string; readonly closedReason: number | undefined }[]>;
+  /** No connection holds it any more, unless another one does; the lease begins anew. */
+  detach(sessionId: string, epoch: number, leaseMs: number): Promise<void>;
+  /** Closes those whose lease is over. Returns how many. */
+  expire(): Promise<number>;
+}

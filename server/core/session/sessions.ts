@@ -1,0 +1,343 @@
+/**
+ * The sessions of this instance: takes them for connections, keeps their leases, and ends them.
+ *
+ * Taking a session is a command of its stream like any other. So it comes after what an older connection of this instance
+ * still had waiting, and raises the epoch under the stream's lock, so that what one of another instance has waiting is
+ * refused. Leases are renewed each minute while a connection holds the session; any instance closes those that are over.
+ */
+import { randomUUID } from "node:crypto";
+import type { Access, WorkflowIdentity } from "../access.ts";
+import type { Appender } from "../appender.ts";
+import type { Clock } from "../clock.ts";
+import type { AttachSession, Command, EndSession, FinalRejection, Lane, SessionResult } from "../command.ts";
+import { DomainError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
+import { callerPatienceMs, refusedOffer } from "../publish.ts";
+import {
+  ClosedReason,
+  Session,
+  type SessionInput,
+  type SessionOutput,
+  type SessionTerms,
+} from "./session.ts";
+import type { SessionRecord, SessionStore } from "./session-store.ts";
+
+export interface SessionsDeps {
+  readonly appender: Appender;
+  readonly store: SessionStore;
+  readonly calls: OpenCalls;
+  readonly clock: Clock;
+  readonly onFailure: (message: string, error: Error) => void;
+}
+
+/** Where a session writes. */
+export interface SessionTarget {
+  readonly streamId: string;
+  /** Of task events. */
+  readonly workflow: WorkflowIdentity | undefined;
+}
+
+export interface SessionInit {
+  /** "": a new one. */
+  readonly sessionId: string;
+  readonly acceptedAcks: boolean;
+  /** 0: as many as there are. */
+  readonly clientBufferSize: number;
+  /** 0: as large as may be. */
+  readonly maxBatchSize: number;
+  readonly lane: Lane;
+  readonly target: SessionTarget;
+}
+
+export type SessionReply =
+  | {
+      readonly kind: "init_ack";
+      readonly sessionId: string;
+      readonly lastSequence: number;
+      readonly credit: number;
+      readonly creditBytes: number;
+      readonly maxBatchSize: number;
+      readonly queueCapacity: number;
+      readonly maxEventsPerSecond: number;
+      readonly rejected: readonly FinalRejection[];
+    }
+  | SessionOutput;
+
+const renewEveryMs = 60_000;
+
+const reasonOfClosing: Record<ClosingReason, ClosedReason> = {
+  draining: ClosedReason.DRAINING,
+  credential_expired: ClosedReason.CREDENTIAL_EXPIRED,
+  revoked: ClosedReason.REVOKED,
+  idle_timeout: ClosedReason.DETACHED,
+};
+
+/** Ends that leave nothing to come back to. */
+const isForGood = (reason: ClosedReason) => reason === ClosedReason.CLIENT || reason === ClosedReason.ADMIN;
+
+interface Attached {
+  readonly session: Session;
+  readonly workflow: WorkflowIdentity | undefined;
+}
+
+export class Sessions {
+  readonly #deps: SessionsDeps;
+  readonly #attached = new Map<string, Attached>();
+  #cancelTimer = () => {};
+
+  constructor(deps: SessionsDeps) {
+    this.#deps = deps;
+    this.#schedule();
+  }
+
+  get size(): number {
+    return this.#attached.size;
+  }
+
+  close(): void {
+    this.#cancelTimer();
+  }
+
+  /** A connection: takes the session, then runs it. What is wrong with the request is thrown before the first message. */
+  async *run(
+    access: Access,
+    owner: CallOwner,
+    init: SessionInit,
+    inputs: AsyncIterable<SessionInput>,
+    signal: AbortSignal,
+  ): AsyncGenerator<SessionReply> {
+    const call = this.#deps.calls.open("writer", owner);
+    try {
+      yield* this.#run(access, call, init, inputs, signal);
+    } finally {
+      call.end();
+    }
+  }
+
+  async *#run(
+    access: Access,
+    call: OpenCall,
+    init: SessionInit,
+    inputs: AsyncIterable<SessionInput>,
+    signal: AbortSignal,
+  ): AsyncGenerator<SessionReply> {
+    const { terms, taken } = await this.#attach(access, init);
+    const session = new Session(this.#deps, terms);
+    const attached = { session, workflow: init.target.workflow };
+    const other = this.#attached.get(terms.sessionId)?.session;
+    if (other !== undefined && other.terms.epoch > terms.epoch) session.end(ClosedReason.SUPERSEDED);
+    else {
+      other?.end(ClosedReason.SUPERSEDED);
+      this.#attached.set(terms.sessionId, attached);
+    }
+    const stopListening = call.onClosing(() => {
+      const { reason = "draining", reconnectAfterMs = 0 } = call.closing ?? {};
+      session.end(reasonOfClosing[reason], { reconnectAfterMs });
+    });
+    let reason: ClosedReason | undefined;
+    let detached = false;
+    try {
+      yield this.#initAck(terms, taken);
+      for (const { workflowId, reason: why } of taken.cancels) session.requestCancel(workflowId, why);
+      reason = yield* session.run(inputs, signal);
+      if (reason === undefined) return;
+      if (isForGood(reason)) {
+        await this.#submit(this.#endCommand(terms, reason));
+      } else if (reason !== ClosedReason.SUPERSEDED) {
+        detached = true;
+        await this.#detach(terms);
+      }
+      yield session.closed();
+    } finally {
+      stopListening();
+      if (this.#attached.get(terms.sessionId) === attached) this.#attached.delete(terms.sessionId);
+      if (reason === undefined && !detached) await this.#detach(terms);
+    }
+  }
+
+  async #attach(access: Access, init: SessionInit): Promise<{ terms: SessionTerms; taken: SessionResult }> {
+    const { streamId, workflow } = init.target;
+    const resume = init.sessionId !== "";
+    const sessionId = resume ? init.sessionId.toLowerCase() : randomUUID();
+    if (resume) {
+      const found = await this.#require(access, sessionId);
+      if (found.streamId !== streamId || found.workflowId !== workflow?.workflowId) {
+        throw otherTarget(sessionId, found);
+      }
+      // From now on the older connection takes nothing more; what it took is settled before this one begins.
+      this.#attached.get(sessionId)?.session.end(ClosedReason.SUPERSEDED);
+    }
+    const command: AttachSession = {
+      ...this.#base(access.tenant, streamId, init.lane),
+      kind: "attach",
+      sessionId,
+      workflowId: workflow?.workflowId,
+      resume,
+      leaseMs: limits.sessionLeaseMs,
+      maxSessions: 0,
+    };
+    const taken = await this.#submit(command);
+    switch (taken.result) {
+      case "attached":
+        break;
+      case "ended":
+        throw new DomainError(
+          "failed_precondition",
+          `session_id: ${sessionId} has ended; its last settled sequence is ${taken.lastSequence}: begin a new session with what came after it`,
+          { endedAtSequence: taken.lastSequence },
+        );
+      case "too_many":
+        throw new DomainError(
+          "resource_exhausted",
+          "the tenant has as many sessions as its limits allow; close some, or wait until their leases end",
+          { retryAfterMs: limits.sessionLeaseMs },
+        );
+      default:
+        throw unknownSession(sessionId);
+    }
+    const terms: SessionTerms = {
+      sessionId,
+      tenant: access.tenant,
+      streamId,
+      workflowId: workflow?.workflowId,
+      epoch: taken.epoch,
+      lastSequence: taken.lastSequence,
+      lastOffset: taken.lastOffset,
+      lane: init.lane,
+      maxBatch: Math.min(init.maxBatchSize || limits.batchEntries, limits.batchEntries),
+      credit: Math.min(init.clientBufferSize || limits.sessionCredit, limits.sessionCredit),
+      acceptedAcks: init.acceptedAcks,
+    };
+    return { terms, taken };
+  }
+
+  #initAck(terms: SessionTerms, taken: SessionResult): SessionReply {
+    return {
+      kind: "init_ack",
+      sessionId: terms.sessionId,
+      lastSequence: terms.lastSequence,
+      credit: terms.credit,
+      creditBytes: limits.sessionCreditBytes,
+      maxBatchSize: terms.maxBatch,
+      queueCapacity: limits.laneEntries[terms.lane],
+      maxEventsPerSecond: 0,
+      rejected: taken.rejections,
+    };
+  }
+
+  /** Somebody asked for a stop: the sessions of that workflow and of those below it are told. */
+  noteCancel(workflowId: string, reason: string): void {
+    for (const { session, workflow } of this.#attached.values()) {
+      if (workflow?.path.includes(workflowId)) session.requestCancel(workflowId, reason);
+    }
+  }
+
+  /** What is known of a session, with its live state if a connection of this instance holds it. */
+  withLiveState(record: SessionRecord): SessionRecord {
+    const live = this.#attached.get(record.sessionId)?.session;
+    return live === undefined || live.terms.epoch !== record.epoch
+      ? record
+      : { ...record, state: live.state };
+  }
+
+  /** Ends a session for good, wherever its connection is. */
+  async end(record: SessionRecord): Promise<void> {
+    // Here it stops at once; elsewhere the epoch refuses what still comes.
+    this.#attached.get(record.sessionId)?.session.end(ClosedReason.ADMIN);
+    const command: EndSession = {
+      ...this.#base(record.tenant, record.streamId, "high"),
+      kind: "end",
+      sessionId: record.sessionId,
+      reason: ClosedReason.ADMIN,
+      epoch: undefined,
+    };
+    const { result } = await this.#submit(command);
+    if (result === "unknown") throw unknownSession(record.sessionId);
+  }
+
+  /** Renews the leases of what is attached here, and closes what nobody has renewed. */
+  async keepLeases(): Promise<void> {
+    const attached = [...this.#attached.values()].map(({ session }) => ({
+      sessionId: session.terms.sessionId,
+      epoch: session.terms.epoch,
+      state: session.state,
+    }));
+    if (attached.length > 0) {
+      const lost = await this.#deps.store.renew(attached, limits.sessionLeaseMs);
+      for (const { sessionId, closedReason } of lost) {
+        const live = this.#attached.get(sessionId)?.session;
+        // Only the connection that was asked about; a newer one may hold the session by now.
+        if (live?.terms.epoch !== attached.find((asked) => asked.sessionId === sessionId)?.epoch) continue;
+        live?.end((closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED);
+      }
+    }
+    await this.#deps.store.expire();
+  }
+
+  #schedule(): void {
+    this.#cancelTimer = this.#deps.clock.after(renewEveryMs, () => {
+      this.keepLeases()
+        .catch((error: Error) =>
+          this.#deps.onFailure(
+            "the leases of sessions could not be renewed; trying again in a minute",
+            error,
+          ),
+        )
+        .finally(() => this.#schedule());
+    });
+  }
+
+  async #require(access: Access, sessionId: string): Promise<SessionRecord> {
+    const found = await this.#deps.store.find(sessionId);
+    if (found === undefined) throw unknownSession(sessionId);
+    if (found.tenant !== access.tenant) {
+      throw new DomainError(
+        "permission_denied",
+        `session ${sessionId} belongs to another tenant; use a credential of that tenant`,
+      );
+    }
+    return found;
+  }
+
+  async #detach({ sessionId, epoch }: SessionTerms): Promise<void> {
+    try {
+      await this.#deps.store.detach(sessionId, epoch, limits.sessionLeaseMs);
+    } catch (error) {
+      // The lease that runs ends it.
+      this.#deps.onFailure(`session ${sessionId} could not be noted as detached`, error as Error);
+    }
+  }
+
+  #endCommand(terms: SessionTerms, reason: ClosedReason): EndSession {
+    return {
+      ...this.#base(terms.tenant, terms.streamId, terms.lane),
+      kind: "end",
+      sessionId: terms.sessionId,
+      reason,
+      epoch: terms.epoch,
+    };
+  }
+
+  #base(tenant: string, streamId: string, lane: Lane) {
+    return { tenant, streamId, lane, entries: 1, bytes: 100, idempotent: true, patienceMs: callerPatienceMs };
+  }
+
+  async #submit(command: Command): Promise<SessionResult> {
+    const submission = this.#deps.appender.submit(command);
+    if (submission.offer !== "queued") throw refusedOffer(this.#deps.appender, command, submission);
+    return (await submission.result) as SessionResult;
+  }
+}
+
+const unknownSession = (sessionId: string) =>
+  new DomainError(
+    "not_found",
+    `session_id: ${sessionId} does not exist; leave it empty to begin a new session`,
+  );
+
+const otherTarget = (sessionId: string, found: SessionRecord) =>
+  new DomainError(
+    "failed_precondition",
+    `session_id: ${sessionId} writes to ${found.workflowId === undefined ? "a memory space" : `workflow ${found.workflowId}`}; resume it with the same target, or begin a new session`,
+  );

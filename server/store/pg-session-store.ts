@@ -1,0 +1,123 @@
+/** Sessions on Postgres: their rows; sequence and epoch come from the producer row that `append` moves. */
+import { and, desc, eq, sql } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/node-postgres";
+import type { Pool } from "../../db/pool.ts";
+import { producer, session } from "../../db/schema.ts";
+import { ClosedReason } from "../core/session/session.ts";
+import { type SessionRecord, SessionState, type SessionStore } from "../core/session/session-store.ts";
+
+const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+
+const columns = {
+  sessionId: session.sessionId,
+  tenant: session.tenantSlug,
+  streamId: session.streamId,
+  workflowId: session.workflowId,
+  state: session.state,
+  lastSequence: producer.lastSequence,
+  epoch: producer.epoch,
+  createdMs: session.createdMs,
+  lastActivityMs: session.lastActivityMs,
+  leaseExpiresMs: session.leaseExpiresMs,
+};
+
+/** A session's row of `producer`. */
+const ofSession = sql`${producer.streamId} = ${session.streamId} and ${producer.workflowId} = '00000000-0000-0000-0000-000000000000'
+  and ${producer.producerId} = ${session.sessionId}::text`;
+
+export function createPgSessionStore(pool: Pool): SessionStore {
+  const db = drizzle(pool);
+  const select = () => db.select(columns).from(session).innerJoin(producer, ofSession);
+  return {
+    async find(sessionId) {
+      const [row] = await select().where(eq(session.sessionId, sessionId));
+      return row && toRecord(row);
+    },
+
+    async list({ tenant, state, sessionId }, size, after) {
+      const rows = await select()
+        .where(
+          and(
+            tenant === undefined ? undefined : eq(session.tenantSlug, tenant),
+            state === undefined ? undefined : eq(session.state, state),
+            sessionId === undefined ? undefined : eq(session.sessionId, sessionId),
+            after === undefined
+              ? undefined
+              : sql`(${session.createdMs}, ${session.sessionId}) < (${after.createdMs}, ${after.sessionId})`,
+          ),
+        )
+        .orderBy(desc(session.createdMs), desc(session.sessionId))
+        .limit(size + 1);
+      const page = rows.slice(0, size);
+      const last = page.at(-1);
+      return {
+        sessions: page.map(toRecord),
+        next:
+          rows.length > size && last !== undefined
+            ? { createdMs: last.createdMs, sessionId: last.sessionId }
+            : undefined,
+      };
+    },
+
+    async renew(attached, leaseMs) {
+      const { rows } = await pool.query({
+        name: "renew_sessions",
+        text: `with asked as (
+                 select * from unnest($1::uuid[], $2::bigint[], $3::smallint[]) as a(session_id, epoch, state)
+               ), renewed as (
+                 update session s set state = a.state, last_activity_ms = n.now, lease_expires_ms = n.now + $4
+                   from asked a, producer p, (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now) n
+                  where s.session_id = a.session_id and s.closed_ms is null and p.stream_id = s.stream_id
+                    and p.workflow_id = '00000000-0000-0000-0000-000000000000'
+                    and p.producer_id = s.session_id::text and p.epoch = a.epoch
+                 returning s.session_id
+               )
+               select asked.session_id, s.closed_reason from asked left join session s using (session_id)
+                where asked.session_id not in (select session_id from renewed)`,
+        values: [
+          attached.map(({ sessionId }) => sessionId),
+          attached.map(({ epoch }) => epoch),
+          attached.map(({ state }) => state),
+          leaseMs,
+        ],
+      });
+      return rows.map((row) => ({
+        sessionId: row.session_id as string,
+        closedReason: (row.closed_reason as number | null) ?? undefined,
+      }));
+    },
+
+    async detach(sessionId, epoch, leaseMs) {
+      await db
+        .update(session)
+        .set({
+          state: SessionState.DETACHED,
+          lastActivityMs: nowMs as never,
+          leaseExpiresMs: sql`${nowMs} + ${leaseMs}` as never,
+        })
+        .where(
+          and(
+            eq(session.sessionId, sessionId),
+            sql`${session.closedMs} is null`,
+            sql`exists (select from ${producer} where ${ofSession} and ${producer.epoch} = ${epoch})`,
+          ),
+        );
+    },
+
+    async expire() {
+      const { rowCount } = await db
+        .update(session)
+        .set({
+          state: SessionState.CLOSED,
+          closedMs: nowMs as never,
+          closedReason: ClosedReason.LEASE_EXPIRED,
+        })
+        .where(sql`${session.closedMs} is null and ${session.leaseExpiresMs} < ${nowMs}`);
+      return rowCount ?? 0;
+    },
+  };
+}
+
+function toRecord(row: Omit<SessionRecord, "workflowId"> & { workflowId: string | null }): SessionRecord {
+  return { ...row, workflowId: row.workflowId ?? undefined };
+}
