@@ -19,9 +19,6 @@ export const RejectionCode = {
   ALREADY_EXISTS: 20,
 } as const;
 
-/** Final rejections that a session's row keeps, and a resume repeats. */
-export const keptRejections = 100;
-
 /** The rejection of an entry that `append` refused for good; undefined: not for good, or told before. */
 export function toFinalRejection(
   why: Refusal,
