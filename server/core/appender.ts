@@ -248,7 +248,7 @@ export class Appender {
   /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */
   #hold(held: readonly Queued[]): void {
     const now = this.#deps.clock.now();
-    for (const [streamId, items] of Map.groupBy(held, (item) => item.command.streamId)) {
+    for (const [streamId, items] of Map.groupBy(this.#dropBroken(held), (item) => item.command.streamId)) {
       const times = this.#holds.get(streamId) ?? 0;
       this.#holds.set(streamId, times + 1);
       for (const item of items.filter((candidate) => isImpatient(candidate, now))) {

@@ -53,9 +53,9 @@ export class LaneUsage {
   }
 
   /** 0–1: the largest of the tenant's share, the lane, and all lanes together; each the larger of entries and bytes. */
-  pressure(lane: Lane, tenant: string): number {
+  pressure(lane: Lane, tenant: string | undefined): number {
     const { total, tenants } = this.#lanes[lane];
-    const held = tenants.get(tenant);
+    const held = tenant === undefined ? undefined : tenants.get(tenant);
     const lanes = Object.keys(this.#lanes) as Lane[];
     const sum = (amount: "entries" | "bytes") =>
       lanes.reduce((all, name) => all + this.#lanes[name].total[amount], 0);

@@ -24,6 +24,8 @@ export type Offer = "queued" | "full" | "closed";
 const laneOrder: readonly Lane[] = ["high", "normal", "low"];
 /** Part of a group that a lane gets before the rest goes by rank. */
 const share: Record<Lane, number> = { high: 0.6, normal: 0.3, low: 0.1 };
+/** Where the state of a session changes: just above the level at which pressure is over, where it begins, full. */
+const pressureSteps: readonly number[] = [0.5 + Number.EPSILON, 0.8, 1];
 /** Entries, or units of 2 KiB, that a tenant or stream may send a turn. */
 const quantum = 100;
 const bytesPerUnit = limits.groupBytes / limits.groupEntries;
@@ -101,6 +103,9 @@ export class Lanes {
   readonly #shards: readonly Shard[];
   readonly #now: () => number;
   readonly #onSpace = new Set<() => void>();
+  readonly #onPressure = new Set<() => void>();
+  /** How many of the steps are passed, by lane and tenant; none: not here. */
+  readonly #steps = new Map<string, number>();
   #waiting = 0;
   #closed = false;
 
@@ -124,6 +129,7 @@ export class Lanes {
   offer(command: Command, settle: (outcome: CommandResult | Error) => void): Offer {
     if (this.#closed) return "closed";
     if (!this.usage.take(command.lane, command.tenant, command)) return "full";
+    this.#notePressure(command);
     this.#waiting++;
     const queued: Queued = {
       command,
@@ -131,6 +137,7 @@ export class Lanes {
       settle: (outcome) => {
         this.usage.give(command.lane, command.tenant, command);
         this.#waiting--;
+        this.#notePressure(command);
         settle(outcome);
         for (const wake of this.#onSpace) wake();
       },
@@ -265,6 +272,27 @@ export class Lanes {
   onSpace(listener: () => void): () => void {
     this.#onSpace.add(listener);
     return () => this.#onSpace.delete(listener);
+  }
+
+  /** Called when a tenant's share of a lane, or a lane, passes one of `pressureSteps`. Returns how to stop it. */
+  onPressure(listener: () => void): () => void {
+    this.#onPressure.add(listener);
+    return () => this.#onPressure.delete(listener);
+  }
+
+  /** Nobody is told of what does not change their state: a step is passed rarely, entries come all the time. */
+  #notePressure({ lane, tenant }: Command): void {
+    if (this.#onPressure.size === 0) return;
+    const changed = [tenant, undefined].filter((of) => {
+      const level = this.usage.pressure(lane, of);
+      const step = pressureSteps.filter((at) => level >= at).length;
+      const key = `${lane} ${of ?? ""}`;
+      const before = this.#steps.get(key) ?? 0;
+      if (step === 0) this.#steps.delete(key);
+      else this.#steps.set(key, step);
+      return step !== before;
+    });
+    if (changed.length > 0) for (const wake of this.#onPressure) wake();
   }
 
   /** Takes nothing more. */

@@ -43,11 +43,12 @@ export function fromFlow({ action, preferredRate }: SessionFlow): SessionInput {
   return { kind: "flow", action, preferredRate };
 }
 
-export const fromClose = ({ drain, lastSequence }: SessionClose): SessionInput => ({
-  kind: "close",
-  drain,
-  lastSequence: Number(lastSequence),
-});
+export function fromClose({ drain, lastSequence }: SessionClose): SessionInput {
+  if (lastSequence > BigInt(Number.MAX_SAFE_INTEGER)) {
+    return { kind: "bad", message: `close.last_sequence: at most 9007199254740991, found ${lastSequence}` };
+  }
+  return { kind: "close", drain, lastSequence: Number(lastSequence) };
+}
 
 export function toReply(reply: SessionReply): MessageInitShape<typeof SessionReplySchema> {
   switch (reply.kind) {

@@ -19,6 +19,7 @@ const columns = {
   createdMs: session.createdMs,
   lastActivityMs: session.lastActivityMs,
   leaseExpiresMs: session.leaseExpiresMs,
+  closedReason: session.closedReason,
 };
 
 /** A session's row of `producer`. */
@@ -118,6 +119,13 @@ export function createPgSessionStore(pool: Pool): SessionStore {
   };
 }
 
-function toRecord(row: Omit<SessionRecord, "workflowId"> & { workflowId: string | null }): SessionRecord {
-  return { ...row, workflowId: row.workflowId ?? undefined };
-}
+type Row = Omit<SessionRecord, "workflowId" | "closedReason"> & {
+  workflowId: string | null;
+  closedReason: number | null;
+};
+
+const toRecord = (row: Row): SessionRecord => ({
+  ...row,
+  workflowId: row.workflowId ?? undefined,
+  closedReason: row.closedReason ?? undefined,
+});

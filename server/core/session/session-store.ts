@@ -24,6 +24,8 @@ export interface SessionRecord {
   readonly createdMs: number;
   readonly lastActivityMs: number;
   readonly leaseExpiresMs: number;
+  /** Number of tributary.v1.SessionClosedReason; undefined: not closed. */
+  readonly closedReason: number | undefined;
 }
 
 export interface SessionFilter {

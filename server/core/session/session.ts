@@ -174,11 +174,12 @@ export class Session {
     inputs: AsyncIterable<SessionInput>,
     signal: AbortSignal,
   ): AsyncGenerator<SessionOutput, ClosedReason | undefined> {
+    this.#pressure.update();
     const ring = () => this.#wakeup.ring();
     signal.addEventListener("abort", ring, { once: true });
     const stops = [
       this.#deps.appender.onAwayChange(ring),
-      this.#deps.appender.lanes.onSpace(() => this.#onSpace()),
+      this.#deps.appender.lanes.onPressure(() => this.#onPressure()),
     ];
     void this.#read(inputs, signal);
     try {
@@ -192,6 +193,8 @@ export class Session {
         if (this.#answers.length === 0) await this.#wait();
         this.#keepAlive();
       }
+      // What the client sent may be why the call is over.
+      if (this.#failure !== undefined) throw this.#failure;
       return undefined;
     } finally {
       for (const stop of stops) stop();
@@ -202,10 +205,10 @@ export class Session {
   }
 
   /** The last message. */
-  closed(): SessionOutput {
+  closed(reason: ClosedReason): SessionOutput {
     return {
       kind: "closed",
-      reason: this.#ending?.reason ?? ClosedReason.DETACHED,
+      reason,
       finalSequence: this.#intake.settled,
       lastOffset: this.#lastOffset,
       discarded: this.#discarded,
@@ -374,6 +377,7 @@ export class Session {
         break;
       default:
     }
+    this.#pressure.update();
     this.#say(this.#status());
   }
 
@@ -515,9 +519,9 @@ export class Session {
     };
   }
 
-  /** Others took their entries out: only who was told of pressure wants to know. */
-  #onSpace(): void {
-    if (this.#pressure.state !== "active" && this.#pressure.update()) this.#wakeup.ring();
+  /** Others put entries in or took them out. */
+  #onPressure(): void {
+    if (this.#pressure.update()) this.#wakeup.ring();
   }
 
   #keepAlive(): void {

@@ -65,6 +65,8 @@ export type SessionReply =
   | SessionOutput;
 
 const renewEveryMs = 60_000;
+/** Longest wait of the last message for the end in the database, ms. */
+const endWaitMs = 2000;
 
 const reasonOfClosing: Record<ClosingReason, ClosedReason> = {
   draining: ClosedReason.DRAINING,
@@ -142,13 +144,12 @@ export class Sessions {
       for (const { workflowId, reason: why } of taken.cancels) session.requestCancel(workflowId, why);
       reason = yield* session.run(inputs, signal);
       if (reason === undefined) return;
-      if (isForGood(reason)) {
-        await this.#submit(this.#endCommand(terms, reason));
-      } else if (reason !== ClosedReason.SUPERSEDED) {
+      if (isForGood(reason)) reason = await this.#endForGood(terms, reason);
+      else if (reason !== ClosedReason.SUPERSEDED) {
         detached = true;
         await this.#detach(terms);
       }
-      yield session.closed();
+      yield session.closed(reason === ClosedReason.SUPERSEDED ? await this.#whoTookIt(terms) : reason);
     } finally {
       stopListening();
       if (this.#attached.get(terms.sessionId) === attached) this.#attached.delete(terms.sessionId);
@@ -309,9 +310,37 @@ export class Sessions {
     }
   }
 
+  /**
+   * Ends the session in the database. A stream that somebody else has locked must not keep the client from its last
+   * message: then the end is written when the lock is free, or the lease ends the session.
+   */
+  async #endForGood(terms: SessionTerms, reason: ClosedReason): Promise<ClosedReason> {
+    const ended = this.#submit(this.#endCommand(terms, reason)).catch((error: Error) => {
+      this.#deps.onFailure(
+        `the end of session ${terms.sessionId} could not be noted; its lease ends it`,
+        error,
+      );
+      return undefined;
+    });
+    let cancel = () => {};
+    const late = new Promise<undefined>((resolve) => {
+      cancel = this.#deps.clock.after(endWaitMs, () => resolve(undefined));
+    });
+    const answer = await Promise.race([ended, late]);
+    cancel();
+    return answer?.result === "fenced" ? ClosedReason.SUPERSEDED : reason;
+  }
+
+  /** Refused by the epoch: by another connection, or by somebody who ended the session. */
+  async #whoTookIt({ sessionId }: SessionTerms): Promise<ClosedReason> {
+    const found = await this.#deps.store.find(sessionId).catch(() => undefined);
+    return (found?.closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED;
+  }
+
   #endCommand(terms: SessionTerms, reason: ClosedReason): EndSession {
     return {
       ...this.#base(terms.tenant, terms.streamId, terms.lane),
+      patienceMs: undefined,
       kind: "end",
       sessionId: terms.sessionId,
       reason,
