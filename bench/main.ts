@@ -108,7 +108,7 @@ const program = new Command("bench")
     ),
   )
   .addOption(
-    new Option("--quick", "fewer points, one round of one second: below three minutes").conflicts("smoke"),
+    new Option("--quick", "fewer points, one round of one second: about three minutes").conflicts("smoke"),
   )
   .option("--smoke", "only see that it works: the figures mean nothing")
   .option("--markdown", "print the tables as Markdown")

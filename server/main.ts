@@ -129,6 +129,7 @@ async function open(
   const sessions = new Sessions({
     appender,
     store: sessionStore,
+    tenants,
     calls,
     clock,
     onFailure,

@@ -1,17 +1,26 @@
 /**
  * What connect-node does as it comes, without a database: the same RPCs with the same messages. Publishing is answered at
  * once; each event goes to the readers of its workflow through a queue in memory, and a reader takes all that waits as one
- * batch, as Tributary's do. It promises nothing: no order between instances, no storage, no bound on its queues.
+ * batch, as Tributary's do. A session acknowledges each batch as it comes. It promises nothing: no order between instances, no storage, no bound on its queues.
  */
 import { once } from "node:events";
 import { createServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AckLevel, type Event } from "../../gen/tributary/v1/event_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import type { SessionReplySchema } from "../../gen/tributary/v1/session_pb.ts";
 import { type TaskEvent, TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { portSettings } from "./port-settings.ts";
 import { batchOf, type History, opened, readyBatches, toStored } from "./ready-events.ts";
+
+/** Entries a session may have unacknowledged, as with Tributary. */
+const credit = 1000;
+
+const sessionReply = (message: NonNullable<MessageInitShape<typeof SessionReplySchema>["message"]>) => ({
+  reply: { message },
+});
 
 class Queue {
   #waiting: Event[] = [];
@@ -80,6 +89,18 @@ export async function open({ history }: { history?: History | undefined }) {
             accepted += events.length;
           }
           return { accepted: BigInt(accepted), lastOffset: BigInt(lastOffset) };
+        },
+        async *publishTaskStream(requests) {
+          let last = 0n;
+          for await (const { operation } of requests) {
+            if (operation.case === "init") yield sessionReply({ case: "initAck", value: { credit } });
+            if (operation.case !== "batch") continue;
+            last += BigInt(operation.value.events.length);
+            yield sessionReply({
+              case: "ack",
+              value: { upToSequence: last, level: AckLevel.DURABLE, credit },
+            });
+          }
         },
       });
       router.service(EventStreamService, {

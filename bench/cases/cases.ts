@@ -2,9 +2,20 @@
 import type { Case } from "./case.ts";
 import { fanOut } from "./fan-out.ts";
 import { idleReaders } from "./idle-readers.ts";
+import { idleSessions } from "./idle-sessions.ts";
 import { latency } from "./latency.ts";
 import { publish } from "./publish.ts";
 import { replay } from "./replay.ts";
+import { sessions } from "./sessions.ts";
 import { slowReader } from "./slow-reader.ts";
 
-export const cases: readonly Case[] = [publish, latency, fanOut, replay, idleReaders, slowReader];
+export const cases: readonly Case[] = [
+  publish,
+  sessions,
+  latency,
+  fanOut,
+  replay,
+  idleReaders,
+  idleSessions,
+  slowReader,
+];

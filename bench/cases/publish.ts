@@ -2,19 +2,13 @@
  * How much is acknowledged as durable, and how soon. Tributary stores in Postgres with fsync; stock connect-node takes the
  * same messages and stores nothing; the SQL contenders commit groups of the size that the appender reaches at full load.
  */
-import type { Bench, Used } from "../bench.ts";
-import type { Published } from "../load/publisher.ts";
-import type { Figures } from "../report/figures.ts";
 import { openTarget, type TargetName } from "../targets.ts";
 import { bySize, type Case, type Contender, type Contest } from "./case.ts";
+import { bareContender, count, toPublishedFigures } from "./published.ts";
 
 const payloadBytes = 100;
 /** Calls that the closed loop keeps open: enough to keep the commit connections busy. */
 const inFlight = 32;
-/** The server's default. */
-const commitConnections = 4;
-/** What one group commit takes at most. */
-const mostInGroup = 1000;
 
 type Target = Extract<TargetName, "tributary" | "stock connect-node">;
 
@@ -62,16 +56,15 @@ export const publish: Case = {
 };
 
 function closedContest(eventsPerMessage: number, streams: number): Contest {
-  const group = Math.min(mostInGroup, (inFlight * eventsPerMessage) / Math.min(commitConnections, streams));
+  const bare = (role: "bare append" | "bare insert") =>
+    bareContender(role, streams, inFlight * eventsPerMessage, payloadBytes);
   return {
     point: `${count(eventsPerMessage, "event")} a message, ${count(streams, "stream")}, ${inFlight} in flight`,
     contenders: [
       closedTarget("tributary", eventsPerMessage, streams),
       // To stock connect-node streams are nothing; the SQL contenders show their range at the ends.
       ...(streams === 8 ? [closedTarget("stock connect-node", eventsPerMessage, streams)] : []),
-      ...(streams === 8 || eventsPerMessage === 10
-        ? []
-        : [bare("bare append", streams, group), bare("bare insert", streams, group)]),
+      ...(streams === 8 || eventsPerMessage === 10 ? [] : [bare("bare append"), bare("bare insert")]),
     ],
   };
 }
@@ -88,23 +81,7 @@ function closedTarget(name: Target, eventsPerMessage: number, streams: number): 
       const { result, used } = await bench.measure(target.server, [publisher], () =>
         publisher.call("closedLoop", { ...load, seconds: bench.seconds }),
       );
-      return toFigures(result, used);
-    },
-  };
-}
-
-function bare(role: "bare append" | "bare insert", streams: number, group: number): Contender {
-  return {
-    name: `${role}, groups of ${group}`,
-    async run(bench: Bench) {
-      const url = await bench.database();
-      const options = { url, connections: commitConnections, streams, group, payloadBytes };
-      const script = await bench.spawn(role, options);
-      await script.call("closedLoop", bench.warmUpSeconds);
-      const { result, used } = await bench.measure(undefined, [script], () =>
-        script.call("closedLoop", bench.seconds),
-      );
-      return toFigures(result, used);
+      return toPublishedFigures(result, used);
     },
   };
 }
@@ -122,7 +99,7 @@ function openContest(perSecond: number): Contest {
       const { result, used } = await bench.measure(target.server, [publisher], () =>
         publisher.call("openLoop", { ...load, seconds: bench.seconds }),
       );
-      return toFigures(result, used);
+      return toPublishedFigures(result, used);
     },
   });
   return {
@@ -130,16 +107,3 @@ function openContest(perSecond: number): Contest {
     contenders: [contender("tributary"), contender("stock connect-node")],
   };
 }
-
-const toFigures = ({ events, messages, seconds, ack, late }: Published, used: Used): Figures => ({
-  eventsPerSecond: events / seconds,
-  messagesPerSecond: messages / seconds,
-  ackP50Ms: ack.p50Ms,
-  ackP99Ms: ack.p99Ms,
-  ...(late.count === 0 ? {} : { lateP99Ms: late.p99Ms }),
-  ...(used.commits === 0 ? {} : { eventsPerCommit: events / used.commits }),
-  ...(used.server === undefined || events === 0 ? {} : { serverCpuUs: used.server.cpuUs / events }),
-  ...used.figures,
-});
-
-const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`;

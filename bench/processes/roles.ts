@@ -4,6 +4,7 @@ export const roles = {
   "stock connect-node server": () => import("../baselines/stock-connect-server.ts"),
   "raw http2 server": () => import("../baselines/raw-http2-server.ts"),
   publisher: () => import("../load/publisher.ts"),
+  "session publisher": () => import("../load/session-publisher.ts"),
   reader: () => import("../load/reader.ts"),
   "connect reader": () => import("../load/connect-reader.ts"),
   "bare append": () => import("../baselines/bare-append.ts"),

@@ -11,8 +11,8 @@ import type { Answer, Builtins, Call } from "./child.ts";
 import type { MethodsOf, OptionsOf, RoleName } from "./roles.ts";
 
 const file = fileURLToPath(new URL("./child.ts", import.meta.url));
-/** Longest time of one call beyond what the call itself was asked to take, ms. */
-const callLimitMs = 60_000;
+/** Longest time of one call, ms: three measuring phases of the longest there may be, and what comes after them. */
+const callLimitMs = 240_000;
 const closeLimitMs = 10_000;
 const stderrKept = 4000;
 

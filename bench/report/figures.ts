@@ -23,6 +23,9 @@ export const figures = {
   rssKbPerReader: { heading: "RSS KB/reader", digits: 1 },
   heapKbPerReader: { heading: "heap KB/reader", digits: 1 },
   openMsPerReader: { heading: "open ms/reader", digits: 2 },
+  rssKbPerSession: { heading: "RSS KB/session", digits: 1 },
+  heapKbPerSession: { heading: "heap KB/session", digits: 1 },
+  openMsPerSession: { heading: "open ms/session", digits: 2 },
 } as const;
 
 export type FigureName = keyof typeof figures;

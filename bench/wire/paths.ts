@@ -2,5 +2,6 @@
 export const paths = {
   streamTaskData: "/tributary.v1.TaskStreamService/StreamTaskData",
   publishTaskEvents: "/tributary.v1.TaskStreamService/PublishTaskEvents",
+  publishTaskStream: "/tributary.v1.TaskStreamService/PublishTaskStream",
   streamWorkflowConsolidated: "/tributary.v1.EventStreamService/StreamWorkflowConsolidated",
 } as const;

@@ -42,6 +42,8 @@ export interface TenantStore {
   createTenant(tenant: NewTenant): Promise<Tenant | undefined>;
   /** undefined: no such tenant. */
   updateTenant(slug: string, change: TenantChange): Promise<Tenant | undefined>;
+  /** undefined: no such tenant. */
+  limitsOf(slug: string): Promise<TenantLimits | undefined>;
   /** By slug, after the given one. */
   listTenants(size: number, after: string): Promise<{ tenants: readonly Tenant[]; next: string | undefined }>;
   /** undefined: no such tenant. */

@@ -34,6 +34,11 @@ export function createPgTenantStore(pool: Pool): TenantStore & CredentialStore {
       return row && toTenant(row);
     },
 
+    async limitsOf(slug) {
+      const [row] = await db.select().from(tenant).where(eq(tenant.slug, slug));
+      return row && toTenant(row).limits;
+    },
+
     async listTenants(size, after) {
       const rows = await db
         .select()

@@ -4,18 +4,20 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { batchOf, opened, readyBatches } from "../../bench/baselines/ready-events.ts";
 import { cases } from "../../bench/cases/cases.ts";
+import { SessionBatch } from "../../bench/load/session-batch.ts";
 import { planRuns } from "../../bench/plan.ts";
 import type { FigureName } from "../../bench/report/figures.ts";
 import type { Result } from "../../bench/report/result.ts";
 import { summarize } from "../../bench/report/summary.ts";
 import { countEvents } from "../../bench/wire/count-events.ts";
-import { FrameCutter, toFrame } from "../../bench/wire/grpc-frames.ts";
+import { FrameCutter, headBytes, toFrame } from "../../bench/wire/grpc-frames.ts";
 import { readStamp, stampedText, stampPositions, writeStamp } from "../../bench/wire/stamp.ts";
 import { StreamWorkflowConsolidatedResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { PublishTaskStreamRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 
 const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 const limitMs = 240_000;
@@ -42,10 +44,12 @@ const run = (...args: string[]): Promise<Ran> =>
 /** What every contender of a case has to tell, each above 0. */
 const told: Readonly<Record<string, readonly FigureName[]>> = {
   publish: ["eventsPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
+  sessions: ["eventsPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
   latency: ["eventsPerSecond", "p50Ms", "p90Ms", "p99Ms", "maxMs", "serverCpuPercent"],
   "fan-out": ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
   replay: ["eventsPerSecond", "eventsPerMessage", "loadCpuPercent"],
   "idle readers": ["rssMb", "openMsPerReader"],
+  "idle sessions": ["rssMb", "openMsPerSession"],
   "slow reader": ["p50Ms", "p99Ms", "rssMb"],
 };
 
@@ -142,4 +146,16 @@ test("a time is written into ready bytes without changing their length", () => {
   );
   expect(readStamp(bytes, 41, bytes.byteLength)).toBe(1_234_567_890_123);
   expect(readStamp(bytes, 41, 50)).toBeUndefined();
+});
+
+test("a batch of a session carries any number and time, and is otherwise the same", () => {
+  const batch = new SessionBatch(3, 60);
+  for (const sequence of [1, 127, 128, 16_384, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
+    const message = batch.from(sequence, 1_234_567).subarray(headBytes);
+    const { operation } = fromBinary(PublishTaskStreamRequestSchema, message);
+    expect(operation).toMatchObject({ case: "batch", value: { firstSequence: BigInt(sequence) } });
+    const payloads = operation.case === "batch" ? operation.value.events.map(({ payload }) => payload) : [];
+    const value = stampedText(1_234_567, 60);
+    expect(payloads).toEqual(Array.from({ length: 3 }, () => ({ case: "text", value })));
+  }
 });

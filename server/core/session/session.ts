@@ -15,6 +15,7 @@ import { limits } from "../limits.ts";
 import { Wakeup } from "../wakeup.ts";
 import { Intake, type Rejection } from "./intake.ts";
 import { Pressure } from "./pressure.ts";
+import type { Rates } from "./rate.ts";
 import { RejectionCode, toFinalRejection } from "./rejection.ts";
 import { SessionState } from "./session-store.ts";
 
@@ -87,6 +88,8 @@ export interface SessionTerms {
   /** Entries that may be unacknowledged. */
   readonly credit: number;
   readonly acceptedAcks: boolean;
+  /** The tenant's; 0: no limit. */
+  readonly maxEventsPerSecond: number;
 }
 
 export interface SessionDeps {
@@ -95,6 +98,7 @@ export interface SessionDeps {
     "submit" | "discard" | "retryHintMs" | "awayReason" | "onAwayChange" | "lanes"
   >;
   readonly clock: Clock;
+  readonly rates: Rates;
 }
 
 /** Numbers of tributary.v1.FlowAction. */
@@ -277,7 +281,8 @@ export class Session {
 
   #takeBatch(first: number, entries: readonly SessionEntry[]): void {
     const sizes = entries.map((entry) => (entry.kind === "event" ? payloadSize(entry.event.payload) : 0));
-    const { from, to, answers } = this.#intake.judge(first, sizes);
+    const { from, to: within, answers } = this.#intake.judge(first, sizes);
+    const to = from + this.#deps.rates.take(this.terms.tenant, within - from);
     const events = entries.slice(from, to).map((entry, i) => this.#toEvent(entry, first + from + i));
     let taken = from;
     let refused: readonly Rejection[] = [];
@@ -290,13 +295,14 @@ export class Session {
       this.#intake.take(sizes, taken, taken + entriesOfRun.length);
       taken += entriesOfRun.length;
     }
+    if (refused.length === 0 && to < within) refused = this.#refuseForRate(first + to, within - to);
     // What credit or duplicates have to say; after an entry without room only that counts.
     for (const answer of refused.length > 0
       ? [...answers.filter(({ sequence }) => sequence < first + from), ...refused]
       : answers) {
       this.#say({ kind: "rejected", ...answer });
     }
-    this.#pressure.update(refused.length > 0);
+    this.#pressure.update(refused.some(({ code }) => code === RejectionCode.OVERLOADED));
     this.#wakeup.ring();
   }
 
@@ -343,6 +349,17 @@ export class Session {
       );
     }
     return submission;
+  }
+
+  #refuseForRate(sequence: number, entries: number): readonly Rejection[] {
+    const { tenant, maxEventsPerSecond } = this.terms;
+    const retryAfterMs = this.#deps.rates.waitMs(tenant, entries);
+    return this.#intake.refuse(
+      sequence,
+      RejectionCode.RATE_LIMITED,
+      `over the tenant's limit of ${maxEventsPerSecond} entries a second on this server; send again from entry ${sequence} after ${retryAfterMs} ms`,
+      retryAfterMs,
+    ).answers;
   }
 
   #refuseForRoom(

@@ -14,6 +14,8 @@ import { DomainError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
+import type { TenantStore } from "../tenants.ts";
+import { Rates } from "./rate.ts";
 import {
   ClosedReason,
   Session,
@@ -26,6 +28,7 @@ import type { SessionRecord, SessionStore } from "./session-store.ts";
 export interface SessionsDeps {
   readonly appender: Appender;
   readonly store: SessionStore;
+  readonly tenants: Pick<TenantStore, "limitsOf">;
   readonly calls: OpenCalls;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -86,10 +89,12 @@ interface Attached {
 export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #attached = new Map<string, Attached>();
+  readonly #rates: Rates;
   #cancelTimer = () => {};
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
+    this.#rates = new Rates(deps.clock);
     this.#schedule();
   }
 
@@ -125,7 +130,7 @@ export class Sessions {
     signal: AbortSignal,
   ): AsyncGenerator<SessionReply> {
     const { terms, taken } = await this.#attach(access, init);
-    const session = new Session(this.#deps, terms);
+    const session = new Session({ ...this.#deps, rates: this.#rates }, terms);
     const attached = { session, workflow: init.target.workflow };
     const other = this.#attached.get(terms.sessionId)?.session;
     if (other !== undefined && other.terms.epoch > terms.epoch) session.end(ClosedReason.SUPERSEDED);
@@ -169,6 +174,9 @@ export class Sessions {
       // From now on the older connection takes nothing more; what it took is settled before this one begins.
       this.#attached.get(sessionId)?.session.end(ClosedReason.SUPERSEDED);
     }
+    const limitsOfTenant = await this.#deps.tenants.limitsOf(access.tenant);
+    const maxEventsPerSecond = limitsOfTenant?.maxEventsPerSecond ?? 0;
+    this.#rates.set(access.tenant, maxEventsPerSecond);
     const command: AttachSession = {
       ...this.#base(access.tenant, streamId, init.lane),
       kind: "attach",
@@ -176,7 +184,7 @@ export class Sessions {
       workflowId: workflow?.workflowId,
       resume,
       leaseMs: limits.sessionLeaseMs,
-      maxSessions: 0,
+      maxSessions: limitsOfTenant?.maxSessions ?? 0,
     };
     const taken = await this.#submit(command);
     switch (taken.result) {
@@ -209,6 +217,7 @@ export class Sessions {
       maxBatch: Math.min(init.maxBatchSize || limits.batchEntries, limits.batchEntries),
       credit: Math.min(init.clientBufferSize || limits.sessionCredit, limits.sessionCredit),
       acceptedAcks: init.acceptedAcks,
+      maxEventsPerSecond,
     };
     return { terms, taken };
   }
@@ -222,7 +231,7 @@ export class Sessions {
       creditBytes: limits.sessionCreditBytes,
       maxBatchSize: terms.maxBatch,
       queueCapacity: limits.laneEntries[terms.lane],
-      maxEventsPerSecond: 0,
+      maxEventsPerSecond: terms.maxEventsPerSecond,
       rejected: taken.rejections,
     };
   }
