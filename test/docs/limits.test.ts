@@ -17,6 +17,7 @@ const files: Record<string, string> = {
   port: "server/http/port.ts",
   main: "server/main.ts",
   publish: "server/core/publish.ts",
+  sessions: "server/core/session/sessions.ts",
   authenticator: "server/auth/authenticator.ts",
   revocation: "server/auth/revocation-sweep.ts",
 };
