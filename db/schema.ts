@@ -18,6 +18,7 @@ import {
   jsonb,
   pgTable,
   primaryKey,
+  real,
   smallint,
   text,
   unique,
@@ -25,6 +26,7 @@ import {
 } from "drizzle-orm/pg-core";
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
+const tsvector = customType<{ data: string }>({ dataType: () => "tsvector" });
 const ms = (name: string) => bigint(name, { mode: "number" });
 const count = (name: string) => bigint(name, { mode: "number" });
 const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
@@ -269,5 +271,61 @@ export const task = pgTable(
       foreignColumns: [workflow.workflowId],
     }).onDelete("cascade"),
     check("task_terminal_type", sql`${t.terminalType} in (9, 10, 11)`),
+  ],
+);
+
+/** Memory spaces: each has a stream of its own (kind 2), whose entries are its observations. */
+export const memorySpace = pgTable(
+  "memory_space",
+  {
+    tenantSlug: text("tenant_slug")
+      .notNull()
+      .references(() => tenant.slug),
+    space: text("space").notNull(),
+    displayName: text("display_name").notNull().default(""),
+    streamId: uuid("stream_id")
+      .notNull()
+      .unique()
+      .references(() => stream.streamId),
+    createdMs: ms("created_ms").notNull().default(nowMs),
+    /** 0: keep. */
+    retentionMaxAgeMs: ms("retention_max_age_ms").notNull().default(0),
+    /** 0: all. */
+    retentionMaxObservations: count("retention_max_observations").notNull().default(0),
+  },
+  (t) => [
+    primaryKey({ name: "memory_space_pkey", columns: [t.tenantSlug, t.space] }),
+    check("memory_space_form", sql`${t.space} ~ '^[a-z0-9][a-z0-9_-]{2,62}$'`),
+    check(
+      "memory_space_retention_not_negative",
+      sql`least(${t.retentionMaxAgeMs}, ${t.retentionMaxObservations}) >= 0`,
+    ),
+  ],
+);
+
+/** What an observation has beside its event, which holds the content. Without foreign keys, as `event`, whose writer is its writer. */
+export const observation = pgTable(
+  "observation",
+  {
+    streamId: uuid("stream_id").notNull(),
+    offset: count("offset").notNull(),
+    observationId: text("observation_id").notNull(),
+    sessionId: uuid("session_id").notNull(),
+    metadata: jsonb("metadata").$type<Record<string, string>>().notNull(),
+    confidence: real("confidence").notNull(),
+    importance: real("importance").notNull(),
+    /** The observer's clock. */
+    observedMs: ms("observed_ms").notNull(),
+    /** The words of the content, and "@<stream_id>": see observation_search in 0005_append_observations.sql. */
+    search: tsvector("search").notNull(),
+  },
+  (t) => [
+    primaryKey({ name: "observation_pkey", columns: [t.streamId, t.offset] }),
+    unique("observation_id_in_space").on(t.streamId, t.observationId),
+    index("observation_by_words").using("gin", t.search),
+    index("observation_by_time").on(t.streamId, t.observedMs),
+    index("observation_by_session").on(t.streamId, t.sessionId, t.offset),
+    check("observation_confidence", sql`${t.confidence} between 0 and 1`),
+    check("observation_importance", sql`${t.importance} between 0 and 1`),
   ],
 );

@@ -1,4 +1,4 @@
-/** Calls the function `append` (db/migrations/0001_append.sql, 0003_append_sessions.sql) for one group; see there for the meaning of each array. */
+/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
 
@@ -17,19 +17,28 @@ export interface AppendGroup {
   readonly entrySize: readonly number[];
   readonly entryIsText: readonly boolean[];
   readonly entryChain: readonly number[];
+  /** Entries that are observations, by number from 1. */
+  readonly observationEntry: readonly number[];
+  readonly observationId: readonly string[];
+  /** As JSON. */
+  readonly observationMetadata: readonly string[];
+  readonly observationConfidence: readonly number[];
+  readonly observationImportance: readonly number[];
+  readonly observationObserved: readonly number[];
   readonly ops: readonly object[];
   readonly payload: Buffer;
 }
 
-/** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older epoch, 8 passed. */
-export type Decision = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
+/** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older epoch, 8 passed, 9 observation id taken. */
+export type Decision = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
 
 /** A final rejection as the session's row keeps it: decided by `append`, or before (code and message). */
 export interface RejectionRow {
   readonly sequence: number;
-  readonly refusal?: 3 | 4 | 5;
+  readonly refusal?: 3 | 4 | 5 | 9;
   readonly workflow?: string;
   readonly task?: string;
+  readonly observation?: string;
   readonly code?: number;
   readonly message?: string;
 }
@@ -56,7 +65,8 @@ export interface AppendAnswer {
 
 const text = `select * from append(
   $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::bigint[], $9::smallint[],
-  $10::bigint[], $11::int[], $12::int[], $13::boolean[], $14::int[], $15::jsonb, $16::bytea)`;
+  $10::bigint[], $11::int[], $12::int[], $13::boolean[], $14::int[],
+  $15::int[], $16::text[], $17::text[], $18::real[], $19::real[], $20::bigint[], $21::jsonb, $22::bytea)`;
 
 export async function append(client: Client, group: AppendGroup): Promise<AppendAnswer> {
   const { rows } = await client.query({
@@ -77,6 +87,12 @@ export async function append(client: Client, group: AppendGroup): Promise<Append
       toArrayLiteral(group.entrySize),
       toArrayLiteral(group.entryIsText),
       toArrayLiteral(group.entryChain),
+      toArrayLiteral(group.observationEntry),
+      toTextArrayLiteral(group.observationId),
+      toTextArrayLiteral(group.observationMetadata),
+      toArrayLiteral(group.observationConfidence),
+      toArrayLiteral(group.observationImportance),
+      toArrayLiteral(group.observationObserved),
       JSON.stringify(group.ops),
       group.payload,
     ],

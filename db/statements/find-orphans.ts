@@ -13,6 +13,18 @@ export async function findOrphans(db: Queryable): Promise<string[]> {
       from event e where e.workflow_id is not null
        and not exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = e.stream_id)
     union all
+    select 'event of a tree without workflow: ' || e.stream_id || ' ' || e."offset"
+      from event e join stream s using (stream_id) where e.workflow_id is null and s.kind = 1
+    union all
+    select 'stream of a space without its space, or of another tenant: ' || coalesce(s.stream_id, m.stream_id)
+      from (select * from stream where kind = 2) s full join memory_space m using (stream_id)
+     where s.tenant_slug is distinct from m.tenant_slug
+    union all
+    select 'observation without its entry, or entry without its observation: ' || stream_id || ' ' || "offset"
+      from (select stream_id, "offset", session_id::text as session_id from observation) o
+      full join (select stream_id, "offset", producer_id, payload from event where type = 40) e using (stream_id, "offset")
+     where o.session_id is distinct from e.producer_id or e.payload is null
+    union all
     select 'hole in the offsets of ' || s.stream_id
       from stream s left join stream_floor f using (stream_id)
       left join event e on e.stream_id = s.stream_id and e."offset" > coalesce(f.floor_offset, 0)

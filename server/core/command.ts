@@ -106,6 +106,7 @@ export type Refusal =
   | "skipped"
   | "fenced"
   | "passed"
+  | "observation_exists"
   | "unstorable";
 
 export interface EntriesResult {

@@ -29,6 +29,21 @@ export const WorkflowStatus = { RUNNING: 1, COMPLETED: 2, FAILED: 3, CANCELLED: 
 /** Text, bytes, or nothing given. */
 export type Payload = string | Uint8Array | undefined;
 
+/** What an observation has beside its event, whose payload is its content. */
+export interface ObservationPart {
+  /** Unique in its space. "" only on its way to the session, which then makes one. */
+  readonly observationId: string;
+  /** As JSON. */
+  readonly metadata: string;
+  readonly confidence: number;
+  readonly importance: number;
+  /** The observer's clock. */
+  readonly observedMs: number;
+}
+
+/** The workflow of what has none: entries of memory spaces. */
+export const noWorkflow = "00000000-0000-0000-0000-000000000000";
+
 /** An event that is to be stored. */
 export interface NewEvent {
   readonly workflowId: string;
@@ -40,6 +55,8 @@ export interface NewEvent {
   readonly type: number;
   readonly payload: Payload;
   readonly timestampMs: number;
+  /** Of entries of memory spaces. */
+  readonly observation?: ObservationPart;
 }
 
 /** An event as stored. */
@@ -61,7 +78,10 @@ export const statusOfTerminal = (type: number): number => type - EventType.WORKF
 
 /** Bytes that an event counts with against every bound: its payload and a flat 100 for the rest. */
 export function sizeOf(event: NewEvent): number {
-  return 100 + event.taskExecutionId.length + event.producerId.length + payloadSize(event.payload);
+  const size = 100 + event.taskExecutionId.length + event.producerId.length + payloadSize(event.payload);
+  const { observation } = event;
+  if (observation === undefined) return size;
+  return size + Buffer.byteLength(observation.observationId) + Buffer.byteLength(observation.metadata);
 }
 
 /** Bytes of a payload in UTF-8. */

@@ -1,19 +1,22 @@
 /**
  * Entries whose fate depends on one another must not share a group: `append` decides a whole group from the state before
  * it. These are: whatever follows a lifecycle change in its stream; whatever follows a task's terminal event in that task;
- * a producer's number that does not rise. All are rare, so the stream is sealed until the next group. `append` checks it.
+ * a producer's number that does not rise; an observation of the same id in the same space. All are rare, so the stream is sealed until the next group. `append` checks it.
  */
 import type { Command } from "./command.ts";
-import { isTaskTerminal, type NewEvent } from "./event.ts";
+import { isTaskTerminal, type NewEvent, type ObservationPart } from "./event.ts";
 
 const taskKey = (event: NewEvent) => `${event.workflowId}\n${event.taskExecutionId}`;
 const producerKey = (event: NewEvent) => `${event.workflowId}\n${event.producerId}`;
+
+const idKey = ({ observationId }: ObservationPart, streamId: string) => `${streamId}\n${observationId}`;
 
 /** What the entries taken so far forbid. */
 export class Hazards {
   readonly #closedTasks = new Set<string>();
   readonly #lastSequence = new Map<string, number>();
   readonly #changedStreams = new Set<string>();
+  readonly #observations = new Set<string>();
 
   /** Notes the command; false, and nothing is noted, if it depends on one that was noted before. */
   admit(command: Command): boolean {
@@ -22,24 +25,27 @@ export class Hazards {
       this.#changedStreams.add(command.streamId);
       return true;
     }
-    if (command.events.some((event) => this.#dependsOnNoted(event))) return false;
-    for (const event of command.events) this.#note(event);
+    const { streamId } = command;
+    if (command.events.some((event) => this.#dependsOnNoted(event, streamId))) return false;
+    for (const event of command.events) this.#note(event, streamId);
     return true;
   }
 
-  /** As `admit`, for a single event. */
+  /** As `admit`, for a single event, all of one stream. */
   admitEvent(event: NewEvent): boolean {
     if (this.#dependsOnNoted(event)) return false;
     this.#note(event);
     return true;
   }
 
-  #dependsOnNoted(event: NewEvent): boolean {
+  #dependsOnNoted(event: NewEvent, streamId = ""): boolean {
+    if (event.observation !== undefined && this.#observations.has(idKey(event.observation, streamId))) return true;
     if (this.#closedTasks.size > 0 && this.#closedTasks.has(taskKey(event))) return true;
     return event.producerId !== "" && event.sequence <= (this.#lastSequence.get(producerKey(event)) ?? -1);
   }
 
-  #note(event: NewEvent): void {
+  #note(event: NewEvent, streamId = ""): void {
+    if (event.observation !== undefined) this.#observations.add(idKey(event.observation, streamId));
     if (isTaskTerminal(event.type)) this.#closedTasks.add(taskKey(event));
     if (event.producerId !== "") this.#lastSequence.set(producerKey(event), event.sequence);
   }

@@ -66,7 +66,7 @@ const toMessage = (record: SessionRecord): Omit<SessionMessage, "$typeName" | "$
   sessionId: record.sessionId,
   tenantSlug: record.tenant,
   workflowId: record.workflowId ?? "",
-  space: "",
+  space: record.space ?? "",
   state: record.state as SessionState,
   lastSequence: BigInt(record.lastSequence),
   epoch: BigInt(record.epoch),

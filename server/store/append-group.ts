@@ -31,6 +31,7 @@ const refusalOf: Partial<Record<Decision, Refusal>> = {
   6: "skipped",
   7: "fenced",
   8: "passed",
+  9: "observation_exists",
 };
 
 export function toAppendGroup(commands: readonly Command[]): AppendGroup {
@@ -51,6 +52,12 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   const entrySize: number[] = [];
   const entryIsText: boolean[] = [];
   const entryChain: number[] = [];
+  const observationEntry: number[] = [];
+  const observationId: string[] = [];
+  const observationMetadata: string[] = [];
+  const observationConfidence: number[] = [];
+  const observationImportance: number[] = [];
+  const observationObserved: number[] = [];
   const ops: object[] = [];
   const slices: Uint8Array[] = [];
   let end = 0;
@@ -110,6 +117,14 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
       entrySize.push(slice.size);
       entryIsText.push(typeof event.payload === "string");
       entryChain.push(chain);
+      if (event.observation === undefined) continue;
+      const { observationId: id, metadata, confidence, importance, observedMs } = event.observation;
+      observationEntry.push(entryKey.length);
+      observationId.push(id);
+      observationMetadata.push(metadata);
+      observationConfidence.push(confidence);
+      observationImportance.push(importance);
+      observationObserved.push(observedMs);
     }
   }
   return {
@@ -127,6 +142,12 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     entrySize,
     entryIsText,
     entryChain,
+    observationEntry,
+    observationId,
+    observationMetadata,
+    observationConfidence,
+    observationImportance,
+    observationObserved,
     ops,
     payload: Buffer.concat(slices, end),
   };
@@ -249,6 +270,7 @@ function toRejection(row: RejectionRow): FinalRejection[] {
     sequence: row.sequence,
     workflowId: row.workflow ?? "",
     taskExecutionId: row.task ?? "",
+    observation: row.observation === undefined ? undefined : { observationId: row.observation },
   };
   const rejection = why && toFinalRejection(why, entry);
   return rejection === undefined ? [] : [rejection];

@@ -2,7 +2,7 @@
 import { and, desc, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type { Pool } from "../../db/pool.ts";
-import { producer, session } from "../../db/schema.ts";
+import { memorySpace, producer, session } from "../../db/schema.ts";
 import { ClosedReason } from "../core/session/session.ts";
 import { type SessionRecord, SessionState, type SessionStore } from "../core/session/session-store.ts";
 
@@ -13,6 +13,7 @@ const columns = {
   tenant: session.tenantSlug,
   streamId: session.streamId,
   workflowId: session.workflowId,
+  space: memorySpace.space,
   state: session.state,
   lastSequence: producer.lastSequence,
   epoch: producer.epoch,
@@ -28,7 +29,12 @@ const ofSession = sql`${producer.streamId} = ${session.streamId} and ${producer.
 
 export function createPgSessionStore(pool: Pool): SessionStore {
   const db = drizzle(pool);
-  const select = () => db.select(columns).from(session).innerJoin(producer, ofSession);
+  const select = () =>
+    db
+      .select(columns)
+      .from(session)
+      .innerJoin(producer, ofSession)
+      .leftJoin(memorySpace, eq(memorySpace.streamId, session.streamId));
   return {
     async find(sessionId) {
       const [row] = await select().where(eq(session.sessionId, sessionId));
@@ -119,13 +125,15 @@ export function createPgSessionStore(pool: Pool): SessionStore {
   };
 }
 
-type Row = Omit<SessionRecord, "workflowId" | "closedReason"> & {
+type Row = Omit<SessionRecord, "workflowId" | "space" | "closedReason"> & {
   workflowId: string | null;
+  space: string | null;
   closedReason: number | null;
 };
 
 const toRecord = (row: Row): SessionRecord => ({
   ...row,
   workflowId: row.workflowId ?? undefined,
+  space: row.space ?? undefined,
   closedReason: row.closedReason ?? undefined,
 });

@@ -22,7 +22,12 @@ export const RejectionCode = {
 /** The rejection of an entry that `append` refused for good; undefined: not for good, or told before. */
 export function toFinalRejection(
   why: Refusal,
-  entry: { readonly sequence: number; readonly workflowId: string; readonly taskExecutionId: string },
+  entry: {
+    readonly sequence: number;
+    readonly workflowId: string;
+    readonly taskExecutionId: string;
+    readonly observation?: { readonly observationId: string } | undefined;
+  },
 ): FinalRejection | undefined {
   const { sequence, workflowId, taskExecutionId } = entry;
   switch (why) {
@@ -43,6 +48,12 @@ export function toFinalRejection(
         sequence,
         code: RejectionCode.INVALID,
         message: `workflow_id: ${workflowId} is no workflow of the session's tree; register it as a descendant, or leave the field empty`,
+      };
+    case "observation_exists":
+      return {
+        sequence,
+        code: RejectionCode.ALREADY_EXISTS,
+        message: `observation_id: ${JSON.stringify(entry.observation?.observationId)} exists in this space already; choose another id, or leave it empty`,
       };
     case "unstorable":
       return {

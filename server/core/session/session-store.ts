@@ -17,6 +17,8 @@ export interface SessionRecord {
   readonly tenant: string;
   readonly streamId: string;
   readonly workflowId: string | undefined;
+  /** Of observations: the name of its memory space. */
+  readonly space: string | undefined;
   /** As of the last renewal. */
   readonly state: number;
   readonly lastSequence: number;

@@ -9,7 +9,7 @@
 import type { Appender, Submission } from "../appender.ts";
 import type { Clock } from "../clock.ts";
 import { type AppendEntries, type Chain, type EntriesResult, type Lane, passedType } from "../command.ts";
-import { type NewEvent, payloadSize, sizeOf } from "../event.ts";
+import { type NewEvent, noWorkflow, payloadSize, sizeOf } from "../event.ts";
 import { splitAtHazards } from "../hazards.ts";
 import { limits } from "../limits.ts";
 import { Wakeup } from "../wakeup.ts";
@@ -308,10 +308,15 @@ export class Session {
 
   #toEvent(entry: SessionEntry, sequence: number): NewEvent {
     const { sessionId, workflowId } = this.terms;
-    if (entry.kind === "event") return { ...entry.event, producerId: sessionId, sequence };
+    if (entry.kind === "event") {
+      const { observation } = entry.event;
+      const numbered = { ...entry.event, producerId: sessionId, sequence };
+      if (observation === undefined || observation.observationId !== "") return numbered;
+      return { ...numbered, observation: { ...observation, observationId: `${sessionId}:${sequence}` } };
+    }
     const { code, message } = entry;
     return {
-      workflowId: workflowId ?? nil,
+      workflowId: workflowId ?? noWorkflow,
       taskExecutionId: "",
       producerId: sessionId,
       sequence,
@@ -567,6 +572,3 @@ export class Session {
     await this.#wakeup.wait();
   }
 }
-
-/** Of entries without a workflow: those of memory spaces. */
-const nil = "00000000-0000-0000-0000-000000000000";

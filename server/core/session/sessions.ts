@@ -377,5 +377,5 @@ const unknownSession = (sessionId: string) =>
 const otherTarget = (sessionId: string, found: SessionRecord) =>
   new DomainError(
     "failed_precondition",
-    `session_id: ${sessionId} writes to ${found.workflowId === undefined ? "a memory space" : `workflow ${found.workflowId}`}; resume it with the same target, or begin a new session`,
+    `session_id: ${sessionId} writes to ${found.workflowId === undefined ? `the memory space ${found.space}` : `workflow ${found.workflowId}`}; resume it with the same target, or begin a new session`,
   );
