@@ -1,4 +1,4 @@
-/** Where a stream and one workflow (and task) of it stand, in one statement and so in one snapshot. */
+/** Where a stream and one workflow (and task) of it stand, or a space, in one statement and so in one snapshot. */
 import type { Queryable } from "../pool.ts";
 
 export interface ScopeRow {
@@ -43,5 +43,28 @@ export async function readScope(
     subtreeFinalOffset: optional(row.subtree_final_offset),
     taskTerminalType: row.task_terminal_type ?? undefined,
     taskTerminalOffset: optional(row.task_terminal_offset),
+  };
+}
+
+/** As `readScope` for a stream without workflows: it never ends. */
+export async function readSpaceScope(db: Queryable, streamId: string): Promise<ScopeRow | undefined> {
+  const { rows } = await db.query({
+    name: "read_space_scope",
+    text: `select s.epoch, s.next_offset - 1 as tail_offset, coalesce(f.floor_offset, 0) as floor_offset
+             from stream s left join stream_floor f using (stream_id) where s.stream_id = $1 and s.kind = 2`,
+    values: [streamId],
+  });
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  return {
+    epoch: Number(row.epoch),
+    tailOffset: Number(row.tail_offset),
+    floorOffset: Number(row.floor_offset),
+    status: 1,
+    openInSubtree: 1,
+    terminalOffset: undefined,
+    subtreeFinalOffset: undefined,
+    taskTerminalType: undefined,
+    taskTerminalOffset: undefined,
   };
 }

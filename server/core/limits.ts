@@ -4,8 +4,15 @@ const MiB = 1024 * 1024;
 export const limits = {
   /** One payload, bytes. */
   payloadBytes: MiB,
-  /** Metadata of one workflow, keys and values together, bytes. */
+  /** Metadata of one workflow or observation, keys and values together, bytes. */
   metadataBytes: 16 * 1024,
+  /** Id of an observation, and a space's name for people, bytes. */
+  observationIdBytes: 1024,
+  displayNameBytes: 4096,
+  /** Words of a cue, bytes. */
+  cueBytes: 4096,
+  /** Recalls open at once on one MemoryFlow. */
+  flowRecalls: 100,
   /** Reason of a RequestCancel, bytes. */
   reasonBytes: 4096,
   /** Depth of a workflow below its root. */

@@ -5,7 +5,7 @@
 import type { Command, CommandResult } from "./command.ts";
 import type { StoredEvent } from "./event.ts";
 
-/** Which part of a stream somebody reads; for the whole tree `workflowId` is its root. */
+/** Which part of a stream somebody reads; for the whole tree `workflowId` is its root, "" for a space's stream. */
 export type ScopeKey =
   | { readonly kind: "tree"; readonly workflowId: string }
   | { readonly kind: "subtree"; readonly workflowId: string }

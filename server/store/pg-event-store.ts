@@ -5,7 +5,7 @@
 import { createPool, type DatabaseOptions, type Pool } from "../../db/pool.ts";
 import { readPage } from "../../db/statements/read-page.ts";
 import { readParents } from "../../db/statements/read-parents.ts";
-import { readScope } from "../../db/statements/read-scope.ts";
+import { readScope, readSpaceScope } from "../../db/statements/read-scope.ts";
 import { readTails } from "../../db/statements/read-tails.ts";
 import { limits } from "../core/limits.ts";
 import {
@@ -55,12 +55,11 @@ async function reading<T>(read: () => Promise<T>): Promise<T> {
 }
 
 async function scopeState(pool: Pool, streamId: string, scope: ScopeKey): Promise<ScopeState | undefined> {
-  const row = await readScope(
-    pool,
-    streamId,
-    scope.workflowId,
-    scope.kind === "task" ? scope.taskExecutionId : "",
-  );
+  const task = scope.kind === "task" ? scope.taskExecutionId : "";
+  const row =
+    scope.workflowId === ""
+      ? await readSpaceScope(pool, streamId)
+      : await readScope(pool, streamId, scope.workflowId, task);
   if (row === undefined) return undefined;
   const finalOffset =
     scope.kind === "task"

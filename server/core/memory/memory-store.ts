@@ -1,6 +1,4 @@
 /** What memory keeps beside its streams: spaces, and observations by position, id and cue. Writing goes by `append`. */
-import type { ScopeState } from "../ports.ts";
-
 /** A space's facts that never change. */
 export interface SpaceIdentity {
   readonly tenant: string;
@@ -83,7 +81,6 @@ export interface MatchPage {
   readonly floorOffset: number;
 }
 
-/** Reads throw StoreError "away" while the database cannot be reached. */
 export interface MemoryStore {
   findSpace(tenant: string, space: string): Promise<Space | undefined>;
   /** undefined: the name is taken. */
@@ -96,8 +93,6 @@ export interface MemoryStore {
     size: number,
     after: string,
   ): Promise<{ readonly spaces: readonly Space[]; readonly next: string | undefined }>;
-  /** Where the stream of a space stands. */
-  readSpaceState(streamId: string): Promise<ScopeState | undefined>;
   findObservation(
     streamId: string,
     key: { readonly offset: number } | { readonly observationId: string },
@@ -108,7 +103,7 @@ export interface MemoryStore {
   rank(request: RankRequest): Promise<readonly Ranked[]>;
   /** Those that are still there, in any order. */
   readObservations(streamId: string, offsets: readonly number[]): Promise<readonly Observation[]>;
-  /** Matches after `cursor` up to `upTo`: at most 1,000 or 1 MiB; one larger may stand alone. */
+  /** Throws StoreError "away" while the database cannot be reached. Matches after `cursor` up to `upTo`: at most 1,000 or 1 MiB; one larger may stand alone. */
   readMatches(
     streamId: string,
     cue: Cue,
