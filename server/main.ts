@@ -21,6 +21,7 @@ import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
+import { Spaces } from "./core/memory/spaces.ts";
 import { OpenCalls } from "./core/open-call.ts";
 import { Registry } from "./core/registry.ts";
 import { Sessions } from "./core/session/sessions.ts";
@@ -34,6 +35,7 @@ import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
+import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
@@ -136,6 +138,8 @@ async function open(
   });
   closers.push({ name: "the sessions", close: () => sessions.close() });
 
+  const memory = createPgMemoryStore(store.pool);
+
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
   const authenticator = new Authenticator(
@@ -156,6 +160,8 @@ async function open(
     appender,
     sessions,
     sessionStore,
+    memory,
+    spaces: new Spaces(memory),
     tenants,
     authenticator,
     tokens,

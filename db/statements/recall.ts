@@ -56,7 +56,8 @@ function toSql(cue: CueQuery, streamId: string): { match: string; score: string;
       };
     case "time":
       return {
-        match: "o.observed_ms >= $2::bigint and ($3::bigint = 0 or o.observed_ms < $3) and $4::float8 is not null",
+        match:
+          "o.observed_ms >= $2::bigint and ($3::bigint = 0 or o.observed_ms < $3) and $4::float8 is not null",
         score: "1::float8",
         values: [cue.fromMs, cue.toMs],
       };

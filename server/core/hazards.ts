@@ -39,7 +39,8 @@ export class Hazards {
   }
 
   #dependsOnNoted(event: NewEvent, streamId = ""): boolean {
-    if (event.observation !== undefined && this.#observations.has(idKey(event.observation, streamId))) return true;
+    if (event.observation !== undefined && this.#observations.has(idKey(event.observation, streamId)))
+      return true;
     if (this.#closedTasks.size > 0 && this.#closedTasks.has(taskKey(event))) return true;
     return event.producerId !== "" && event.sequence <= (this.#lastSequence.get(producerKey(event)) ?? -1);
   }

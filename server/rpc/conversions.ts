@@ -52,12 +52,21 @@ const closingReasons: Record<CoreClosingReason, ClosingReason> = {
 };
 
 export function toStreamMessage(message: FollowMessage): StreamMessage {
-  return create(StreamMessageSchema, { message: toOneof(message) });
+  return create(StreamMessageSchema, { message: toStreamOneof(message) });
 }
 
-function toOneof(
-  message: FollowMessage,
-): NonNullable<MessageInitShape<typeof StreamMessageSchema>["message"]> {
+type StreamOneof = NonNullable<MessageInitShape<typeof StreamMessageSchema>["message"]>;
+/** What recalls have in common with other readers. */
+type Shared = Exclude<FollowMessage, { kind: "events" | "ended" | "opened" }>;
+type SharedOneof = Extract<StreamOneof, { case?: "opened" | "heartbeat" | "gap" | "closing" }>;
+
+export function toStreamOneof(
+  message: Shared | Omit<Extract<FollowMessage, { kind: "opened" }>, "finalOffset">,
+): SharedOneof;
+export function toStreamOneof(message: FollowMessage): StreamOneof;
+export function toStreamOneof(
+  message: FollowMessage | Omit<Extract<FollowMessage, { kind: "opened" }>, "finalOffset">,
+): StreamOneof {
   switch (message.kind) {
     case "events":
       return { case: "events", value: { events: message.events.map(toEvent) } };

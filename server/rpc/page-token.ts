@@ -26,3 +26,4 @@ export const workflowPosition = z.object({ createdMs: z.int(), workflowId: z.gui
 export const keyPosition = z.object({ createdMs: z.int(), apiKeyId: z.string() });
 export const sessionPosition = z.object({ createdMs: z.int(), sessionId: z.guid() });
 export const slugPosition = z.object({ slug: z.string() });
+export const spacePosition = z.object({ space: z.string() });

@@ -1,10 +1,6 @@
-/**
- * PublishTaskStream: a session with task events. Each entry is judged by itself: one that is wrong is rejected by its number
- * and ends nothing. What is wrong with the call itself (no init, a second one) is its status.
- */
+/** PublishTaskStream: a session with task events. */
 import type { HandlerContext } from "@connectrpc/connect";
 import {
-  type PublishTaskStreamInit,
   PublishTaskStreamInitSchema,
   type PublishTaskStreamRequest,
   type TaskEvent,
@@ -12,97 +8,36 @@ import {
   TaskEventBatchSchema,
   TaskEventSchema,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
-import { toCallOwner } from "../auth/principal.ts";
 import type { Clock } from "../core/clock.ts";
-import { DomainError } from "../core/errors.ts";
 import { payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Registry } from "../core/registry.ts";
 import { RejectionCode } from "../core/session/rejection.ts";
 import type { SessionEntry, SessionInput } from "../core/session/session.ts";
-import type { Sessions } from "../core/session/sessions.ts";
-import { accessOf, principalOf } from "./context.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
-import { fromClose, fromFlow, toReply, toSessionInit } from "./session-messages.ts";
+import { type SessionCallDeps, type SessionKind, sessionCall } from "./session-call.ts";
 import { invalidReason } from "./validation.ts";
 
-export interface PublishTaskStreamDeps {
-  readonly sessions: Sessions;
+export interface PublishTaskStreamDeps extends SessionCallDeps {
   readonly registry: Registry;
   readonly clock: Clock;
-  readonly logBug: LogBug;
 }
 
-export async function* publishTaskStream(
+export function publishTaskStream(
   deps: PublishTaskStreamDeps,
   requests: AsyncIterable<PublishTaskStreamRequest>,
   context: HandlerContext,
 ) {
-  try {
-    const messages = requests[Symbol.asyncIterator]();
-    const first = await messages.next();
-    if (first.done === true) return;
-    const init = toInit(first.value);
-    const access = accessOf(context);
-    const { identity } = await deps.registry.require(access, init.workflowId);
-    const target = { streamId: identity.streamId, workflow: identity };
-    const replies = deps.sessions.run(
-      access,
-      toCallOwner(principalOf(context)),
-      toSessionInit(init.session, target),
-      toInputs(deps.clock, messages, identity.workflowId),
-      context.signal,
-    );
-    for await (const reply of replies) yield { reply: toReply(reply) };
-  } catch (error) {
-    // A connection that breaks is no bug of this server.
-    throw toConnectError(context.signal.aborted ? context.signal.reason : error, deps.logBug);
-  }
-}
-
-function toInit({ operation }: PublishTaskStreamRequest): PublishTaskStreamInit {
-  if (operation.case !== "init") {
-    throw new DomainError(
-      "failed_precondition",
-      `operation: the first message of a session is init, found ${operation.case ?? "none"}`,
-    );
-  }
-  const reason = invalidReason(PublishTaskStreamInitSchema, operation.value);
-  if (reason !== undefined) throw new DomainError("invalid_argument", reason);
-  return operation.value;
-}
-
-async function* toInputs(
-  clock: Clock,
-  messages: AsyncIterator<PublishTaskStreamRequest>,
-  workflowId: string,
-): AsyncGenerator<SessionInput> {
-  for (;;) {
-    const next = await messages.next();
-    if (next.done === true) return;
-    const { operation } = next.value;
-    switch (operation.case) {
-      case "init":
-        throw new DomainError(
-          "failed_precondition",
-          "operation: a session begins with one init; open another call for another session",
-        );
-      case "batch":
-        yield toBatch(operation.value, workflowId, clock.now());
-        break;
-      case "flow":
-        yield fromFlow(operation.value);
-        break;
-      case "close":
-        yield fromClose(operation.value);
-        break;
-      case "heartbeat":
-        yield { kind: "heartbeat" };
-        break;
-      default:
-        yield { kind: "bad", message: "operation: none is set; send init, batch, flow, close or heartbeat" };
-    }
-  }
+  const kind: SessionKind<typeof PublishTaskStreamInitSchema, TaskEventBatch> = {
+    initSchema: PublishTaskStreamInitSchema,
+    async open(access, init) {
+      const { identity } = await deps.registry.require(access, init.workflowId);
+      return {
+        target: { streamId: identity.streamId, workflow: identity },
+        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.clock.now()),
+      };
+    },
+  };
+  return sessionCall(deps, kind, requests, context);
 }
 
 function toBatch(batch: TaskEventBatch, workflowId: string, now: number): SessionInput {

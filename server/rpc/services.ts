@@ -17,6 +17,7 @@ import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { type AdminDeps, adminService } from "./admin-service.ts";
 import { type EventStreamDeps, eventStreamService } from "./event-stream-service.ts";
 import { type HealthDeps, healthService } from "./health.ts";
+import { type MemoryServiceDeps, memoryService } from "./memory-service.ts";
 import { reflectionService } from "./reflection.ts";
 import { type TaskStreamDeps, taskStreamService } from "./task-stream-service.ts";
 import { type TokenDeps, tokenService } from "./token-service.ts";
@@ -38,6 +39,7 @@ export const services: readonly DescService[] = [
 
 export type ServicesDeps = AdminDeps &
   EventStreamDeps &
+  MemoryServiceDeps &
   TaskStreamDeps &
   TokenDeps &
   WorkflowServiceDeps &
@@ -46,11 +48,11 @@ export type ServicesDeps = AdminDeps &
 export function registerServices(router: ConnectRouter, deps: ServicesDeps): void {
   adminService(router, deps);
   eventStreamService(router, deps);
+  memoryService(router, deps);
   taskStreamService(router, deps);
   tokenService(router, deps);
   workflowService(router, deps);
-  // Not built yet: sessions over memory spaces, and variables.
-  router.service(MemoryService, {});
+  // Not built yet.
   router.service(VariableService, {});
   healthService(router, { ...deps, services });
   reflectionService(router, { services });

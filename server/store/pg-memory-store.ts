@@ -106,9 +106,7 @@ export function createPgMemoryStore(pool: Pool): MemoryStore {
     async readMatches(streamId, cue, cursor, tail, nowMs) {
       const upTo = Math.min(tail, cursor + candidates);
       const bounds = { limit: limits.batchEntries, maxBytes: limits.batchBytes };
-      const found = await reading(() =>
-        readMatches(pool, streamId, cue, { cursor, upTo, nowMs, ...bounds }),
-      );
+      const found = await reading(() => readMatches(pool, streamId, cue, { cursor, upTo, nowMs, ...bounds }));
       if (found === undefined) return undefined;
       return {
         matches: found.rows.map((observation) => ({ observation, score: observation.score })),

@@ -1,0 +1,98 @@
+/** MemoryFlow: decode, run the flow, encode. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, type HandlerContext } from "@connectrpc/connect";
+import {
+  type MemoryFlowRequest,
+  type MemoryFlowResponseSchema,
+  type ObservationBatch,
+  ObserveStreamInitSchema,
+  RecallStreamRequestSchema,
+} from "../../gen/tributary/v1/memory_service_pb.ts";
+import { toCallOwner } from "../auth/principal.ts";
+import { DomainError } from "../core/errors.ts";
+import { type FlowDeps, type FlowInput, type FlowOutput, memoryFlow as flow } from "../core/memory/flow.ts";
+import { accessOf, principalOf } from "./context.ts";
+import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { toObservationBatch } from "./observations.ts";
+import { toRecallMessage, toRecallRequest } from "./recall-messages.ts";
+import { assertValidInit, toSessionInput } from "./session-call.ts";
+import { toReply, toSessionInit } from "./session-messages.ts";
+import { invalidReason } from "./validation.ts";
+
+export interface MemoryFlowDeps extends FlowDeps {
+  readonly logBug: LogBug;
+}
+
+export async function* memoryFlow(
+  deps: MemoryFlowDeps,
+  requests: AsyncIterable<MemoryFlowRequest>,
+  context: HandlerContext,
+) {
+  try {
+    const owner = toCallOwner(principalOf(context));
+    const inputs = toInputs(requests, () => deps.clock.now());
+    for await (const output of flow(deps, accessOf(context), owner, inputs, context.signal)) {
+      yield toResponse(output, deps.logBug);
+    }
+  } catch (error) {
+    throw toConnectError(context.signal.aborted ? context.signal.reason : error, deps.logBug);
+  }
+}
+
+async function* toInputs(
+  requests: AsyncIterable<MemoryFlowRequest>,
+  now: () => number,
+): AsyncGenerator<FlowInput> {
+  for await (const { operation } of requests) {
+    switch (operation.case) {
+      case "init": {
+        const { session, space } = operation.value;
+        assertValidInit(ObserveStreamInitSchema, operation.value);
+        const { target: _, ...init } = toSessionInit(session, { streamId: "", workflow: undefined });
+        yield { kind: "init", space, session: init };
+        break;
+      }
+      case "recall":
+        yield { kind: "recall", label: operation.value.label, request: toRequest(operation.value.request) };
+        break;
+      case "cancel":
+        yield { kind: "cancel", label: operation.value.label };
+        break;
+      default: {
+        const input = toSessionInput<ObservationBatch>(operation, (batch) =>
+          toObservationBatch(batch, now()),
+        );
+        yield { kind: "session", input };
+      }
+    }
+  }
+}
+
+function toRequest(message: Parameters<typeof toRecallRequest>[0] | undefined) {
+  if (message === undefined) {
+    return new DomainError("invalid_argument", "recall.request: missing; say what to recall");
+  }
+  const reason = invalidReason(RecallStreamRequestSchema, message);
+  return reason === undefined ? toRecallRequest(message) : new DomainError("invalid_argument", reason);
+}
+
+function toResponse(output: FlowOutput, logBug: LogBug): MessageInitShape<typeof MemoryFlowResponseSchema> {
+  if (output.kind === "reply") return { message: { case: "reply", value: toReply(output.reply) } };
+  const { label } = output;
+  switch (output.kind) {
+    case "recall": {
+      const result = { case: "message" as const, value: toRecallMessage(output.message) };
+      return { message: { case: "recall", value: { label, result } } };
+    }
+    case "error": {
+      const { code, rawMessage } = toConnectError(output.error, logBug);
+      const error = { code: snakeCase(Code[code]), message: rawMessage };
+      return { message: { case: "recall", value: { label, result: { case: "error", value: error } } } };
+    }
+    case "done":
+      return { message: { case: "recall", value: { label, result: { case: "done", value: {} } } } };
+  }
+}
+
+const snakeCase = (name: string) =>
+  name.replace(/[A-Z]/g, (letter, at: number) => `${at > 0 ? "_" : ""}${letter.toLowerCase()}`);
