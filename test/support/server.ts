@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, inject } from "vitest";
 import { findOrphans } from "../../db/statements/find-orphans.ts";
 import { AdminService, Role } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { MemoryService } from "../../gen/tributary/v1/memory_service_pb.ts";
 import { TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
@@ -30,6 +31,7 @@ export interface Clients {
   readonly workflows: Client<typeof WorkflowService>;
   readonly tasks: Client<typeof TaskStreamService>;
   readonly streams: Client<typeof EventStreamService>;
+  readonly memory: Client<typeof MemoryService>;
   readonly tokens: Client<typeof TokenService>;
   readonly admin: Client<typeof AdminService>;
 }
@@ -69,6 +71,7 @@ export function createClients(url: string, key: string, ca?: string): Clients {
     workflows: client(WorkflowService),
     tasks: client(TaskStreamService),
     streams: client(EventStreamService),
+    memory: client(MemoryService),
     tokens: client(TokenService),
     admin: client(AdminService),
   };
