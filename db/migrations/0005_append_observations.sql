@@ -7,8 +7,8 @@
 
 -- What of an observation can be searched: the words of the first 256 KiB of its content, and "@<stream>", so that the index
 -- finds a space's matches without looking at those of other spaces. No word begins with @.
--- Some texts make more of a tsvector than Postgres takes (1 MiB), 64 KiB never does; then half of it has to do. Words of
--- more than 2 KiB are left out by Postgres itself.
+-- Postgres refuses a tsvector of more than 1 MiB. The worst text that is known makes 0.8 of 256 KiB; should one make more,
+-- half of it has to do. 64 KiB cannot. Words of more than 2 KiB are left out by Postgres itself.
 create function observation_search(p_stream uuid, p_content bytea) returns tsvector language plpgsql stable as $$
 declare
   v_end int := least(octet_length(p_content), 262144);

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { file_tributary_v1_admin_service as admin } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { file_tributary_v1_event as event } from "../../gen/tributary/v1/event_pb.ts";
 import { file_tributary_v1_event_stream_service as eventStream } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { file_tributary_v1_memory_service as memory } from "../../gen/tributary/v1/memory_service_pb.ts";
 import { file_tributary_v1_task_stream_service as tasks } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { file_tributary_v1_token_service as token } from "../../gen/tributary/v1/token_service_pb.ts";
 import { file_tributary_v1_workflow_service as workflows } from "../../gen/tributary/v1/workflow_service_pb.ts";
@@ -22,7 +23,7 @@ const files: Record<string, string> = {
   revocation: "server/auth/revocation-sweep.ts",
 };
 const schemas = new Map(
-  [admin, event, eventStream, tasks, token, workflows]
+  [admin, event, eventStream, memory, tasks, token, workflows]
     .flatMap((file) => file.messages)
     .map((schema) => [schema.name, schema]),
 );

@@ -89,7 +89,7 @@ export function close(
 
 export function attach(
   streamId: string,
-  workflowId: string,
+  workflowId: string | undefined,
   sessionId: string,
   resume = false,
 ): AttachSession {

@@ -160,9 +160,15 @@ export async function observe(
 ): Promise<string> {
   const call = await openObserving(clients, space);
   const all = observations.map((each) => (typeof each === "string" ? { content: each } : each));
-  for (let at = 0; at < all.length; at += 500) {
-    call.batch(at + 1, all.slice(at, at + 500));
-    await call.durable(Math.min(all.length, at + 500));
+  // Each batch well within a message and the credit.
+  let at = 0;
+  while (at < all.length) {
+    let end = at;
+    let bytes = 0;
+    while (end < all.length && end - at < 500 && bytes < 1_000_000) bytes += all[end++]?.content?.length ?? 0;
+    call.batch(at + 1, all.slice(at, end));
+    await call.durable(end);
+    at = end;
   }
   call.say("close", { drain: true });
   await call.closed();
