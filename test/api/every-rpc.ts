@@ -85,7 +85,8 @@ function contentOf(field: DescField, parent: DescMessage, subjects: Subjects): u
     case "observation_id":
       return "o";
     case "space":
-      return "default";
+      // `default` exists already.
+      return parent.name === "CreateMemorySpaceRequest" ? "scratch" : "default";
     case "content":
       return "c";
     case "status":
