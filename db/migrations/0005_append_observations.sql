@@ -1,9 +1,10 @@
 -- append learns observations (docs/memory.md). What is new against 0003, whose rules stand:
 --   o_entry                         the entries (by number, rising) that are observations, and of each its id, metadata as
 --                                   JSON, confidence, importance and time; its content is the entry's payload
---   k_workflow nil                  in a space: no workflow, always open; stored as null
+--   k_workflow nil                  of observations: no workflow; stored as null. Nothing else may come without one
 -- An id that the space has already is decided 9, final for a session. Two entries of a group with one id depend on each
--- other: that is a mistake of the caller (TR001). Words are stored in the same transaction, so what is durable is searchable.
+-- other: that is a mistake of the caller (TR001). What is new costs
+-- nothing without observations: measured, it did when it was part of the statements that were there before. Words are stored in the same transaction, so what is durable is searchable.
 
 -- What of an observation can be searched: the words of the first 256 KiB of its content, and "@<stream>", so that the index
 -- finds a space's matches without looking at those of other spaces. No word begins with @.
@@ -86,8 +87,6 @@ begin
           join unnest(k_workflow, k_task) with ordinality as k(workflow_id, task, no) on k.no = e.key_no
          where e_type && array[9, 10, 11]::smallint[]
       ) as pairs where hazard
-    ) or cardinality(o_entry) > 0 and exists (
-      select from unnest(o_entry, o_id) as o(no, id) group by k_stream[e_key[o.no]], o.id having count(*) > 1
     ) then
       raise exception 'append: entries of one group depend on one another' using errcode = 'TR001';
     end if;
@@ -95,10 +94,8 @@ begin
     with key as (
       -- Scalar subqueries: always one index look-up a key, whatever the planner believes of the tables' sizes.
       select k.no, k.producer_id <> '' as numbered,
-             case when k.workflow_id = c_nil
-                  then (select 1 from stream s where s.stream_id = p_streams[k.stream_no] and s.kind = 2)
-                  else (select w.status from workflow w
-                         where w.workflow_id = k.workflow_id and w.stream_id = p_streams[k.stream_no]) end as status,
+             (select w.status from workflow w
+               where w.workflow_id = k.workflow_id and w.stream_id = p_streams[k.stream_no]) as status,
              exists (select from task t where t.workflow_id = k.workflow_id and t.task_execution_id = k.task) as task_closed,
              (select p.last_sequence from producer p
                where p.stream_id = p_streams[k.stream_no]
@@ -124,13 +121,22 @@ begin
       from (select *, min(no) filter (where decision >= 3) over (partition by chain) as first_refused from judged) as j;
 
     if cardinality(o_entry) > 0 then
-      select array_agg(case when d.decision = 1 and exists (
-                 select from observation x
-                  where x.stream_id = p_streams[k_stream[e_key[d.no]]] and x.observation_id = o.id)
-               then 9 else d.decision end order by d.no)
+      if exists (
+        select from unnest(o_entry, o_id) as o(no, id) group by k_stream[e_key[o.no]], o.id having count(*) > 1
+      ) then
+        raise exception 'append: two observations of one group have the same id' using errcode = 'TR001';
+      end if;
+      -- So far they belong to an unknown workflow (5); in a space none is needed.
+      select array_agg(case when decision <> 5 or id is null or workflow_id <> c_nil
+                              or not exists (select from stream s where s.stream_id = e.stream_id and s.kind = 2) then decision
+                            when exists (select from observation x
+                                          where x.stream_id = e.stream_id and x.observation_id = e.id) then 9
+                            else 1 end order by no)
         into v_decisions
-        from unnest(v_decisions) with ordinality as d(decision, no)
-        left join unnest(o_entry, o_id) as o(no, id) on o.no = d.no;
+        from (select d.decision, d.no, o.id, k_workflow[e_key[d.no]] as workflow_id,
+                     p_streams[k_stream[e_key[d.no]]] as stream_id
+                from unnest(v_decisions) with ordinality as d(decision, no)
+                left join unnest(o_entry, o_id) as o(no, id) on o.no = d.no) as e;
     end if;
 
     insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,

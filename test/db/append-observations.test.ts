@@ -145,7 +145,7 @@ describe("observations", () => {
       one.batch([anObservation(one.session, 1, "a")]),
       two.batch([anObservation(two.session, 1, "a")]),
     ];
-    await expect(run(group)).rejects.toThrow(/depend on one another/);
+    await expect(run(group)).rejects.toThrow(/have the same id/);
     expect(await here.stored()).toEqual([]);
     await run([group[0] as Command, other.batch([anObservation(other.session, 1, "a")])]);
     expect([await here.stored(), await there.stored()].map((rows) => rows.length)).toEqual([1, 1]);
