@@ -4,11 +4,13 @@ import { Code, type HandlerContext } from "@connectrpc/connect";
 import {
   type MemoryFlowRequest,
   type MemoryFlowResponseSchema,
+  MemoryService,
   type ObservationBatch,
   ObserveStreamInitSchema,
   RecallStreamRequestSchema,
 } from "../../gen/tributary/v1/memory_service_pb.ts";
-import { toCallOwner } from "../auth/principal.ts";
+import { assertAllowed, type Rule, ruleOf } from "../auth/access-rules.ts";
+import { type Principal, toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import { type FlowDeps, type FlowInput, type FlowOutput, memoryFlow as flow } from "../core/memory/flow.ts";
 import { accessOf, principalOf } from "./context.ts";
@@ -29,9 +31,10 @@ export async function* memoryFlow(
   context: HandlerContext,
 ) {
   try {
-    const owner = toCallOwner(principalOf(context));
-    const inputs = toInputs(requests, () => deps.clock.now());
-    for await (const output of flow(deps, accessOf(context), owner, inputs, context.signal)) {
+    const principal = principalOf(context);
+    const inputs = toInputs(requests, principal, () => deps.clock.now());
+    const outputs = flow(deps, accessOf(context), toCallOwner(principal), inputs, context.signal);
+    for await (const output of outputs) {
       yield toResponse(output, deps.logBug);
     }
   } catch (error) {
@@ -41,6 +44,7 @@ export async function* memoryFlow(
 
 async function* toInputs(
   requests: AsyncIterable<MemoryFlowRequest>,
+  principal: Principal,
   now: () => number,
 ): AsyncGenerator<FlowInput> {
   for await (const { operation } of requests) {
@@ -52,9 +56,11 @@ async function* toInputs(
         yield { kind: "init", space, session: init };
         break;
       }
-      case "recall":
-        yield { kind: "recall", label: operation.value.label, request: toRequest(operation.value.request) };
+      case "recall": {
+        const { label, request } = operation.value;
+        yield { kind: "recall", label, request: toRequest(principal, request) };
         break;
+      }
       case "cancel":
         yield { kind: "cancel", label: operation.value.label };
         break;
@@ -68,7 +74,13 @@ async function* toInputs(
   }
 }
 
-function toRequest(message: Parameters<typeof toRecallRequest>[0] | undefined) {
+/** Who may open a flow may write; recalling needs what RecallStream needs. */
+function toRequest(principal: Principal, message: Parameters<typeof toRecallRequest>[0] | undefined) {
+  try {
+    assertAllowed(ruleOf(MemoryService.typeName, MemoryService.method.recallStream.name) as Rule, principal);
+  } catch (error) {
+    return error as DomainError;
+  }
   if (message === undefined) {
     return new DomainError("invalid_argument", "recall.request: missing; say what to recall");
   }

@@ -1,6 +1,7 @@
 /** MemoryFlow: a session and labelled recalls on one call. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { Role } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { ClosingReason } from "../../gen/tributary/v1/event_pb.ts";
 import { RejectionCode, SessionClosedReason } from "../../gen/tributary/v1/session_pb.ts";
 import { byText, contents, MemoryCall, observe, type RecallInit, resultsOf } from "../support/memory-call.ts";
@@ -211,6 +212,19 @@ describe("labels", () => {
     expect(order.indexOf("small done")).toBeLessThan(order.indexOf("large message") + 20);
     await call.durable(1);
   });
+});
+
+test("a key that may only write recalls nothing; its session goes on", async () => {
+  const space = await newSpace();
+  await observe(server.acme, space, ["otter"]);
+  const { key } = await server.admin.admin.createApiKey({ tenantSlug: "acme", roles: [Role.PUBLISH] });
+  const call = new MemoryCall(server.clients(key));
+  call.say("init", { space });
+  await call.opened();
+  ask(call, "a", { space, ...byText("otter") });
+  await until(() => expect(errorOf(call, "a")?.code).toBe("permission_denied"));
+  call.batch(1, [{ content: "x" }]);
+  await call.durable(1);
 });
 
 describe("the session of a flow", () => {
