@@ -252,6 +252,8 @@ begin
   end if;
   if v_session.closed_ms is null and v_session.lease_expires_ms < p_recorded then
     update session set state = 7, closed_ms = p_recorded, closed_reason = 3 where session_id = v_id;
+    update producer set epoch = epoch + 1
+     where stream_id = v_stream and workflow_id = c_nil and producer_id = v_id::text;
     v_session.closed_ms := p_recorded;
   end if;
   if v_session.closed_ms is not null then

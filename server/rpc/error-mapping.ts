@@ -38,6 +38,12 @@ export function toConnectError(error: unknown, logBug: LogBug): ConnectError {
   return mapped;
 }
 
+/** As above, for a call whose client may have left: a connection that breaks is no bug of this server. */
+export function toCallError(error: unknown, signal: AbortSignal, logBug: LogBug): ConnectError {
+  const isOurs = error instanceof ConnectError || error instanceof DomainError;
+  return toConnectError(signal.aborted && !isOurs ? signal.reason : error, logBug);
+}
+
 function mapError(error: unknown, logBug: LogBug): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof DomainError) {

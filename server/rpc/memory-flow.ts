@@ -14,7 +14,7 @@ import { type Principal, toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import { type FlowDeps, type FlowInput, type FlowOutput, memoryFlow as flow } from "../core/memory/flow.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError, toConnectError } from "./error-mapping.ts";
 import { toObservationBatch } from "./observations.ts";
 import { toRecallMessage, toRecallRequest } from "./recall-messages.ts";
 import { assertValidInit, toSessionInput } from "./session-call.ts";
@@ -38,7 +38,7 @@ export async function* memoryFlow(
       yield toResponse(output, deps.logBug);
     }
   } catch (error) {
-    throw toConnectError(context.signal.aborted ? context.signal.reason : error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 

@@ -17,7 +17,7 @@ import { DomainError } from "../core/errors.ts";
 import type { SessionInput } from "../core/session/session.ts";
 import type { Sessions, SessionTarget } from "../core/session/sessions.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 import { fromClose, fromFlow, toReply, toSessionInit } from "./session-messages.ts";
 import { invalidReason } from "./validation.ts";
 
@@ -74,8 +74,7 @@ export async function* sessionCall<InitSchema extends DescMessage, Batch>(
     );
     for await (const reply of replies) yield { reply: toReply(reply) };
   } catch (error) {
-    // A connection that breaks is no bug of this server.
-    throw toConnectError(context.signal.aborted ? context.signal.reason : error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 

@@ -112,14 +112,20 @@ export function createPgSessionStore(pool: Pool): SessionStore {
     },
 
     async expire() {
-      const { rowCount } = await db
-        .update(session)
-        .set({
-          state: SessionState.CLOSED,
-          closedMs: nowMs as never,
-          closedReason: ClosedReason.LEASE_EXPIRED,
-        })
-        .where(sql`${session.closedMs} is null and ${session.leaseExpiresMs} < ${nowMs}`);
+      // The epoch too: who still holds an old connection must not go on writing for a session that others take for ended.
+      const { rowCount } = await pool.query({
+        name: "expire_sessions",
+        text: `with closed as (
+                 update session set state = $1, closed_ms = n.now, closed_reason = $2
+                   from (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now) n
+                  where closed_ms is null and lease_expires_ms < n.now
+                 returning stream_id, session_id
+               )
+               update producer p set epoch = p.epoch + 1 from closed c
+                where p.stream_id = c.stream_id and p.workflow_id = '00000000-0000-0000-0000-000000000000'
+                  and p.producer_id = c.session_id::text`,
+        values: [SessionState.CLOSED, ClosedReason.LEASE_EXPIRED],
+      });
       return rowCount ?? 0;
     },
   };

@@ -7,6 +7,7 @@ import { passedType } from "../../server/core/command.ts";
 import type { NewEvent } from "../../server/core/event.ts";
 import { RejectionCode } from "../../server/core/session/rejection.ts";
 import { toAppendGroup, toGroupResult } from "../../server/store/append-group.ts";
+import { createPgSessionStore } from "../../server/store/pg-session-store.ts";
 import { anEvent, attach, close, create, endSession, entries } from "../support/commands.ts";
 import { newId, useDatabase, waitingForLock } from "../support/database.ts";
 import { until } from "../support/until.ts";
@@ -216,10 +217,24 @@ describe("taking and ending", () => {
     expect((await resume())[0]).toMatchObject({ result: "attached", epoch: 3 });
   });
 
-  test("a session whose lease is over has ended", async () => {
-    const { session, resume } = await aSession();
+  test("the sweep closes what nobody renewed, and refuses what an old connection still sends", async () => {
+    const { session, batch } = await aSession();
+    const living = await aSession();
+    await database.pool.query("update session set lease_expires_ms = 1 where session_id = $1", [session]);
+    expect(await createPgSessionStore(database.pool).expire()).toBe(1);
+    expect((await run([batch(1, [{}])]))[0]).toMatchObject({ refusals: [{ why: "fenced" }] });
+    expect(await createPgSessionStore(database.pool).find(session)).toMatchObject({
+      state: 7,
+      closedReason: 3,
+    });
+    expect((await run([living.batch(1, [{}])]))[0]).toMatchObject({ stored: 1 });
+  });
+
+  test("a session whose lease is over has ended, also for the connection that had it", async () => {
+    const { session, batch, resume } = await aSession();
     await database.pool.query("update session set lease_expires_ms = 1 where session_id = $1", [session]);
     expect((await resume())[0]).toMatchObject({ result: "ended" });
+    expect((await run([batch(1, [{}])]))[0]).toMatchObject({ refusals: [{ why: "fenced" }] });
   });
 
   test("another target, or an unknown session, is refused", async () => {
