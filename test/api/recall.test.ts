@@ -343,6 +343,8 @@ describe("following", () => {
     const sessionId = call.all("initAck")[0]?.sessionId ?? "";
     const request = { space, ...byText("otter"), follow: true };
     const first = new Recalling(server.acme, request);
+    // Before that they might be in the ranked snapshot, best first.
+    await until(() => expect(first.complete).toBeDefined());
     call.batch(1, [{ content: "otter 1" }, { content: "duck" }, { content: "otter 2" }]);
     await until(() => expect(offsets(first.results)).toEqual([1, 3]));
     await server.restart();
