@@ -1,6 +1,9 @@
 /**
  * One Postgres for a whole invocation, with its default settings (fsync on, which is checked), and a fresh database for each
  * run. A watchdog stops it however this process ends.
+ *
+ * Its log (WAL) is what that of a database is that has been at work: files that are used again. A new one must first be
+ * written full of zeros, which holds up all commits for tens of milliseconds, and of which a busy minute needs twenty.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import pg from "pg";
@@ -13,6 +16,8 @@ import { postmasterOf } from "./measure/database-cpu.ts";
 import { mark, stampedText } from "./wire/stamp.ts";
 
 export const tenant = "bench";
+/** More than a case writes. */
+const logMb = 640;
 
 /** A database with one stored stream; it is copied for each run that reads it. */
 export interface StoredStream {
@@ -46,6 +51,7 @@ export async function startDatabases(): Promise<Databases> {
       "select current_setting('server_version') as version, current_setting('fsync') as fsync, pg_backend_pid() as pid",
     );
     if (rows[0].fsync !== "on") throw new Error("fsync is off: nothing here would mean anything");
+    await useLog();
     const tables = await createDatabase("template1");
     await migrate(urlOf(tables));
     await inDatabase(tables, (client) => client.query("insert into tenant (slug) values ($1)", [tenant]));
@@ -91,6 +97,17 @@ export async function startDatabases(): Promise<Databases> {
   } catch (error) {
     await stop();
     throw error;
+  }
+
+  /** Writes the log once through, and keeps its files. */
+  async function useLog(): Promise<void> {
+    await admin.query(`alter system set min_wal_size = '${logMb}MB'`);
+    await admin.query("select pg_reload_conf()");
+    await admin.query(
+      "select pg_logical_emit_message(false, 'bench', repeat('x', 1024 * 1024)) from generate_series(1, $1)",
+      [logMb],
+    );
+    await admin.query("checkpoint");
   }
 
   function urlOf(name: string): string {
