@@ -1,6 +1,6 @@
 /** The servers that take the same load: how each is started, and what a client needs to know of it. */
 import { randomUUID } from "node:crypto";
-import { createTributaryClient } from "../client/client.ts";
+import { createTributaryClient, type TributaryClient } from "../client/client.ts";
 import { Role } from "../gen/tributary/v1/admin_service_pb.ts";
 import type { History } from "./baselines/ready-events.ts";
 import type { Bench, Measurable } from "./bench.ts";
@@ -13,6 +13,8 @@ export interface Target {
   readonly apiKey: string;
   /** Makes so many root workflows and gives their ids. */
   workflows(count: number): Promise<string[]>;
+  /** Makes so many memory spaces and gives their names. */
+  spaces(count: number): Promise<string[]>;
 }
 
 export interface TargetOptions {
@@ -50,23 +52,31 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
     server,
     address: { url, headers: { authorization: `Bearer ${key}` } },
     apiKey: key,
-    async workflows(count) {
-      const client = createTributaryClient({ baseUrl: url, apiKey: key });
-      const ids = Array.from({ length: count }, () => randomUUID() as string);
-      try {
-        for (let i = 0; i < count; i += creating) {
-          const some = ids.slice(i, i + creating);
-          await Promise.all(
-            some.map((workflowId) => client.workflows.createWorkflow({ workflowId, name: "bench" })),
-          );
-        }
-      } finally {
-        client.close();
-      }
-      return ids;
-    },
+    workflows: (count) =>
+      each(
+        Array.from({ length: count }, () => randomUUID() as string),
+        ({ workflows }, workflowId) => workflows.createWorkflow({ workflowId, name: "bench" }),
+      ),
+    spaces: (count) => each(spaceNames(count), ({ memory }, space) => memory.createMemorySpace({ space })),
   };
+
+  async function each(
+    names: string[],
+    make: (client: TributaryClient, name: string) => Promise<unknown>,
+  ): Promise<string[]> {
+    const client = createTributaryClient({ baseUrl: url, apiKey: key });
+    try {
+      for (let i = 0; i < names.length; i += creating) {
+        await Promise.all(names.slice(i, i + creating).map((name) => make(client, name)));
+      }
+    } finally {
+      client.close();
+    }
+    return names;
+  }
 }
+
+const spaceNames = (count: number) => Array.from({ length: count }, (_, n) => `bench-${n}`);
 
 async function openBaseline(
   bench: Bench,
@@ -79,5 +89,6 @@ async function openBaseline(
     address: { url: await server.call("url"), headers: {} },
     apiKey: "",
     workflows: async (count) => Array.from({ length: count }, () => randomUUID() as string),
+    spaces: async (count) => spaceNames(count),
   };
 }

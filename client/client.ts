@@ -8,6 +8,7 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { AdminService } from "../gen/tributary/v1/admin_service_pb.ts";
 import { EventStreamService } from "../gen/tributary/v1/event_stream_service_pb.ts";
+import { MemoryService } from "../gen/tributary/v1/memory_service_pb.ts";
 import { TaskStreamService } from "../gen/tributary/v1/task_stream_service_pb.ts";
 import { TokenService } from "../gen/tributary/v1/token_service_pb.ts";
 import { WorkflowService } from "../gen/tributary/v1/workflow_service_pb.ts";
@@ -25,6 +26,7 @@ export interface TributaryClient {
   readonly workflows: Client<typeof WorkflowService>;
   readonly tasks: Client<typeof TaskStreamService>;
   readonly streams: Client<typeof EventStreamService>;
+  readonly memory: Client<typeof MemoryService>;
   readonly tokens: Client<typeof TokenService>;
   readonly admin: Client<typeof AdminService>;
   /** A workflow and all its descendants, also those that start later; ends when all of them are closed. */
@@ -64,6 +66,7 @@ export function createTributaryClient({ baseUrl, apiKey }: ClientOptions): Tribu
     workflows: client(WorkflowService),
     tasks: client(TaskStreamService),
     streams,
+    memory: client(MemoryService),
     tokens: client(TokenService),
     admin: client(AdminService),
     followTree: (workflowId, given) =>

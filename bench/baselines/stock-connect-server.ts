@@ -10,6 +10,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AckLevel, type Event } from "../../gen/tributary/v1/event_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { MemoryService } from "../../gen/tributary/v1/memory_service_pb.ts";
 import type { SessionReplySchema } from "../../gen/tributary/v1/session_pb.ts";
 import { type TaskEvent, TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { portSettings } from "./port-settings.ts";
@@ -21,6 +22,20 @@ const credit = 1000;
 const sessionReply = (message: NonNullable<MessageInitShape<typeof SessionReplySchema>["message"]>) => ({
   reply: { message },
 });
+
+/** Answers each batch of a session at once. */
+async function* acknowledge<Operation extends { readonly case: string | undefined }>(
+  requests: AsyncIterable<{ readonly operation: Operation }>,
+  entriesOf: (operation: Operation) => number,
+) {
+  let last = 0n;
+  for await (const { operation } of requests) {
+    if (operation.case === "init") yield sessionReply({ case: "initAck", value: { credit } });
+    if (operation.case !== "batch") continue;
+    last += BigInt(entriesOf(operation));
+    yield sessionReply({ case: "ack", value: { upToSequence: last, level: AckLevel.DURABLE, credit } });
+  }
+}
 
 class Queue {
   #waiting: Event[] = [];
@@ -91,16 +106,14 @@ export async function open({ history }: { history?: History | undefined }) {
           return { accepted: BigInt(accepted), lastOffset: BigInt(lastOffset) };
         },
         async *publishTaskStream(requests) {
-          let last = 0n;
-          for await (const { operation } of requests) {
-            if (operation.case === "init") yield sessionReply({ case: "initAck", value: { credit } });
-            if (operation.case !== "batch") continue;
-            last += BigInt(operation.value.events.length);
-            yield sessionReply({
-              case: "ack",
-              value: { upToSequence: last, level: AckLevel.DURABLE, credit },
-            });
-          }
+          yield* acknowledge(requests, (said) => (said.case === "batch" ? said.value.events.length : 0));
+        },
+      });
+      router.service(MemoryService, {
+        async *observeStream(requests) {
+          yield* acknowledge(requests, (said) =>
+            said.case === "batch" ? said.value.observations.length : 0,
+          );
         },
       });
       router.service(EventStreamService, {

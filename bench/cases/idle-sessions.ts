@@ -28,7 +28,12 @@ function contender(
     async run(bench) {
       const target = await openTarget(bench, name);
       const publisher = await bench.spawn("session publisher", target.address);
-      const load = { workflows: await target.workflows(sessions), eventsPerBatch: 1, payloadBytes: 100 };
+      const load = {
+        kind: "task events",
+        targets: await target.workflows(sessions),
+        eventsPerBatch: 1,
+        payloadBytes: 100,
+      } as const;
       await publisher.call("begin", { ...load, sessions: Math.min(sessions, warmUpSessions) });
       await publisher.call("leave");
       const before = await target.server.own("settledMemory");

@@ -1,10 +1,8 @@
 /** A batch of a session, encoded once; each send copies it and writes its number and the time into the copy. */
-import { create, toBinary } from "@bufbuild/protobuf";
-import { EventType } from "../../gen/tributary/v1/event_pb.ts";
-import { PublishTaskStreamRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { toFrame } from "../wire/grpc-frames.ts";
-import { largestSequence, sequencePosition, writeSequence } from "../wire/sequence.ts";
-import { stampedText, stampPositions, writeStamp } from "../wire/stamp.ts";
+import { sequencePosition, writeSequence } from "../wire/sequence.ts";
+import { stampPositions, writeStamp } from "../wire/stamp.ts";
+import type { SessionKind } from "./session-kind.ts";
 
 export class SessionBatch {
   readonly events: number;
@@ -12,16 +10,9 @@ export class SessionBatch {
   readonly #sequenceAt: number;
   readonly #stampsAt: readonly number[];
 
-  constructor(events: number, payloadBytes: number) {
-    const event = {
-      taskExecutionId: "task-1",
-      type: EventType.TOKEN,
-      payload: { case: "text", value: stampedText(0, payloadBytes) },
-    } as const;
-    const value = { firstSequence: largestSequence, events: Array.from({ length: events }, () => event) };
-    const message = create(PublishTaskStreamRequestSchema, { operation: { case: "batch", value } });
+  constructor(kind: SessionKind, events: number, payloadBytes: number) {
     this.events = events;
-    this.#frame = toFrame(toBinary(PublishTaskStreamRequestSchema, message));
+    this.#frame = toFrame(kind.batch(events, payloadBytes));
     this.#sequenceAt = sequencePosition(this.#frame);
     this.#stampsAt = stampPositions(this.#frame);
   }

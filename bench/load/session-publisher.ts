@@ -11,10 +11,12 @@ import { type Address, Connections } from "./connections.ts";
 import type { Published } from "./publisher.ts";
 import { Session } from "./session.ts";
 import { SessionBatch } from "./session-batch.ts";
+import { type SessionKindName, sessionKinds } from "./session-kind.ts";
 
 export interface SessionLoad {
-  /** Session i writes to workflow i modulo their number. */
-  readonly workflows: readonly string[];
+  readonly kind: SessionKindName;
+  /** Workflows or memory spaces; session i writes to the one of number i modulo theirs. */
+  readonly targets: readonly string[];
   readonly sessions: number;
   readonly eventsPerBatch: number;
   readonly payloadBytes: number;
@@ -36,11 +38,12 @@ export async function open(address: Address) {
     const own = await Connections.open(address, connectionsFor(load.sessions));
     connections = own;
     eventsPerBatch = load.eventsPerBatch;
-    const batch = new SessionBatch(load.eventsPerBatch, load.payloadBytes);
-    const workflowOf = (i: number) => load.workflows[i % load.workflows.length] ?? "";
+    const kind = sessionKinds[load.kind];
+    const batch = new SessionBatch(kind, load.eventsPerBatch, load.payloadBytes);
+    const targetOf = (i: number) => load.targets[i % load.targets.length] ?? "";
     for (let i = 0; i < load.sessions; i += opening) {
       const some = Array.from({ length: Math.min(opening, load.sessions - i) }, (_, n) =>
-        Session.open(own, workflowOf(i + n), batch),
+        Session.open(own, kind, targetOf(i + n), batch),
       );
       sessions.push(...(await Promise.all(some)));
     }

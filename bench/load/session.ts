@@ -4,17 +4,12 @@
  * few. Whatever is not an ack, a state or a sign of life is a failure: a run in which entries are refused means nothing.
  */
 import type { ClientHttp2Stream } from "node:http2";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import type { SessionReply } from "../../gen/tributary/v1/session_pb.ts";
-import {
-  PublishTaskStreamRequestSchema,
-  PublishTaskStreamResponseSchema,
-} from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { FrameCutter, toFrame } from "../wire/grpc-frames.ts";
-import { paths } from "../wire/paths.ts";
 import { type Connections, ended } from "./connections.ts";
 import type { SessionBatch } from "./session-batch.ts";
+import { type SessionKind, toReply } from "./session-kind.ts";
 
 export class Session {
   /** Hears of each batch that is durable, with the time it was given, then (without one) of the ack's end. */
@@ -34,8 +29,13 @@ export class Session {
   }
 
   /** Resolves when the server has taken it. */
-  static async open(connections: Connections, workflowId: string, batch: SessionBatch): Promise<Session> {
-    const stream = connections.call(paths.publishTaskStream);
+  static async open(
+    connections: Connections,
+    kind: SessionKind,
+    target: string,
+    batch: SessionBatch,
+  ): Promise<Session> {
+    const stream = connections.call(kind.path);
     const session = new Session(stream, batch);
     const cutter = new FrameCutter((bytes) => session.#hear(bytes));
     stream.on("data", (chunk: Buffer) => cutter.push(chunk));
@@ -43,9 +43,7 @@ export class Session {
       () => session.#fail(new Error("a session ended")),
       (error: Error) => session.#fail(error),
     );
-    const value = { workflowId, session: { ackLevel: AckLevel.DURABLE } };
-    const init = create(PublishTaskStreamRequestSchema, { operation: { case: "init", value } });
-    stream.write(toFrame(toBinary(PublishTaskStreamRequestSchema, init)));
+    stream.write(toFrame(kind.init(target)));
     await session.#until(() => session.#highest > 0);
     return session;
   }
@@ -75,7 +73,7 @@ export class Session {
   }
 
   #hear(bytes: Buffer): void {
-    const message = fromBinary(PublishTaskStreamResponseSchema, bytes).reply?.message;
+    const message = toReply(bytes);
     switch (message?.case) {
       case "initAck":
         this.#highest = Number(message.value.lastSequence) + message.value.credit;

@@ -12,6 +12,18 @@ export function stampedText(us: number, bytes: number): string {
   return (head + filler.repeat(Math.ceil(bytes / filler.length))).slice(0, Math.max(bytes, head.length));
 }
 
+const syllables = ["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te"];
+
+/** As above with other words, of some two thousand, for each `n`: for what is indexed by its words. */
+export function stampedWords(us: number, bytes: number, n: number): string {
+  const words = [`${mark}${String(us).padStart(digits, "0")}`];
+  for (let i = 0; words.join(" ").length < bytes; i += 1) {
+    const at = (n * 97 + i * 31) % syllables.length ** 3;
+    words.push([at, Math.floor(at / 12), Math.floor(at / 144)].map((k) => syllables[k % 12]).join(""));
+  }
+  return words.join(" ").slice(0, Math.max(bytes, mark.length + digits));
+}
+
 /** Where the digits are in these bytes. */
 export function stampPositions(bytes: Buffer): number[] {
   const positions: number[] = [];

@@ -20,7 +20,7 @@ import type {
   Refusal,
   SessionResult,
 } from "../core/command.ts";
-import { payloadSize, type StoredEvent } from "../core/event.ts";
+import { type NewEvent, payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
 import { toFinalRejection } from "../core/session/rejection.ts";
 
@@ -96,18 +96,21 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     }
     const epoch = command.session?.epoch ?? 0;
     const chain = epoch > 0 ? 0 : noOf(chainNo, command.chain, () => {});
-    for (const event of command.events) {
-      const key = noOf(
-        keyNo,
-        `${event.workflowId}\n${event.taskExecutionId}\n${event.producerId}\n${stream}\n${epoch}`,
-        () => {
-          keyStream.push(stream);
-          keyWorkflow.push(event.workflowId);
-          keyTask.push(event.taskExecutionId);
-          keyProducer.push(event.producerId);
-          keyEpoch.push(epoch);
-        },
-      );
+    let key = 0;
+    for (const [i, event] of command.events.entries()) {
+      if (i === 0 || !isOfSameKey(event, command.events[i - 1])) {
+        key = noOf(
+          keyNo,
+          `${event.workflowId}\n${event.taskExecutionId}\n${event.producerId}\n${stream}\n${epoch}`,
+          () => {
+            keyStream.push(stream);
+            keyWorkflow.push(event.workflowId);
+            keyTask.push(event.taskExecutionId);
+            keyProducer.push(event.producerId);
+            keyEpoch.push(epoch);
+          },
+        );
+      }
       const slice = event.payload === undefined ? { start: 1, size: -1 } : addSlice(event.payload);
       entryKey.push(key);
       entrySequence.push(event.sequence);
@@ -152,6 +155,11 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     payload: Buffer.concat(slices, end),
   };
 }
+
+const isOfSameKey = (event: NewEvent, before: NewEvent | undefined): boolean =>
+  event.workflowId === before?.workflowId &&
+  event.taskExecutionId === before.taskExecutionId &&
+  event.producerId === before.producerId;
 
 function toSessionOp(command: Extract<Command, { kind: "attach" | "end" }>): object {
   const common = { op: command.kind, stream: command.streamId, session: command.sessionId };

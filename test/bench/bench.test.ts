@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { batchOf, opened, readyBatches } from "../../bench/baselines/ready-events.ts";
 import { cases } from "../../bench/cases/cases.ts";
 import { SessionBatch } from "../../bench/load/session-batch.ts";
+import { sessionKinds } from "../../bench/load/session-kind.ts";
 import { planRuns } from "../../bench/plan.ts";
 import type { FigureName } from "../../bench/report/figures.ts";
 import type { Result } from "../../bench/report/result.ts";
@@ -149,7 +150,7 @@ test("a time is written into ready bytes without changing their length", () => {
 });
 
 test("a batch of a session carries any number and time, and is otherwise the same", () => {
-  const batch = new SessionBatch(3, 60);
+  const batch = new SessionBatch(sessionKinds["task events"], 3, 60);
   for (const sequence of [1, 127, 128, 16_384, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
     const message = batch.from(sequence, 1_234_567).subarray(headBytes);
     const { operation } = fromBinary(PublishTaskStreamRequestSchema, message);
