@@ -19,6 +19,7 @@ import {
 import { toAppendGroup, toGroupResult } from "./append-group.ts";
 import { CommitConnection } from "./commit-connection.ts";
 import { isDatabaseAway } from "./store-errors.ts";
+import { WordIndex } from "./word-index.ts";
 
 export interface PgEventStore extends EventStore {
   readonly pool: Pool;
@@ -27,6 +28,7 @@ export interface PgEventStore extends EventStore {
 
 export function createPgEventStore(options: DatabaseOptions & { commitConnections: number }): PgEventStore {
   const pool = createPool(options);
+  const words = new WordIndex(pool, options.onError);
   const connections = Array.from({ length: options.commitConnections }, () => new CommitConnection(options));
   return {
     pool,
@@ -34,13 +36,16 @@ export function createPgEventStore(options: DatabaseOptions & { commitConnection
       const commit = connections[connection];
       if (commit === undefined) throw new RangeError(`no commit connection ${connection}`);
       const group = toAppendGroup(commands);
-      return toGroupResult(commands, group, await commit.append(group));
+      const answer = await commit.append(group);
+      if (group.observationId.length > 0) words.note();
+      return toGroupResult(commands, group, answer);
     },
     readScope: (streamId, scope) => reading(() => scopeState(pool, streamId, scope)),
     readPage: (request) => reading(() => page(pool, request)),
     readTails: (streamIds) => reading(() => readTails(pool, streamIds)),
     readParents: (streamId) => reading(() => readParents(pool, streamId)),
     async close() {
+      await words.close();
       await Promise.all([...connections.map((connection) => connection.close()), pool.end()]);
     },
   };
