@@ -23,10 +23,12 @@ import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
 import { Spaces } from "./core/memory/spaces.ts";
 import { OpenCalls } from "./core/open-call.ts";
+import type { Bus } from "./core/ports.ts";
 import { Registry } from "./core/registry.ts";
 import { Sessions } from "./core/session/sessions.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
+import { Watches } from "./core/watch/watches.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
@@ -38,6 +40,7 @@ import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
+import { createPgWorkflowChanges } from "./store/pg-workflow-changes.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
 
 export interface RunningServer {
@@ -62,7 +65,12 @@ const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
 const lastMessagesMs = 2000;
 
-export async function startServer(config: Config): Promise<RunningServer> {
+/** What several servers in one process may share. Who gives it closes it. */
+export interface SharedParts {
+  readonly bus?: Bus;
+}
+
+export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
   const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
   const closers: Closers = [];
   const closeAll = async () => {
@@ -75,7 +83,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     }
   };
   try {
-    return await open(config, log, closers, closeAll);
+    return await open(config, shared, log, closers, closeAll);
   } catch (error) {
     await closeAll();
     throw error;
@@ -84,6 +92,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
 
 async function open(
   config: Config,
+  shared: SharedParts,
   log: Logger,
   closers: Closers,
   closeAll: () => Promise<void>,
@@ -112,11 +121,14 @@ async function open(
   const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
   closers.push({ name: "the database connections", close: () => store.close() });
   const tenants = createPgTenantStore(store.pool);
-  const bus = createMemoryBus();
-  closers.push({ name: "the bus", close: () => bus.close() });
+  const bus = shared.bus ?? createMemoryBus();
+  if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
   const hub = new Hub({ store, bus, clock, onFailure });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
+  const changes = createPgWorkflowChanges(store.pool);
+  const watches = new Watches({ changes, bus, clock, onFailure });
+  closers.push({ name: "the watches of registries", close: () => watches.close() });
   const calls = new OpenCalls({ clock, random });
   const appender = new Appender(
     { store, bus, clock, random, onFailure },
@@ -156,6 +168,8 @@ async function open(
     store,
     clock,
     registry,
+    changes,
+    watches,
     calls,
     appender,
     sessions,
@@ -232,7 +246,7 @@ async function open(
     lost,
     gauges: () => ({
       openCalls: calls.size,
-      liveStreams: hub.size,
+      liveStreams: hub.size + watches.size,
       waitingCommands: appender.lanes.waiting,
     }),
     close: () => (closing ??= closeAll()),
