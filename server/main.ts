@@ -2,7 +2,7 @@
  * Wires everything: the only file that knows all parts. Opens in order, closes in reverse. `startServer` is what the
  * command line, the tests and the benchmarks start.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -10,6 +10,7 @@ import { type Logger, pino } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import { readNow } from "../db/statements/read-now.ts";
 import { assertComplete } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
@@ -19,6 +20,7 @@ import { createMemoryBus } from "./bus/memory-bus.ts";
 import { type Config, devKeyFile } from "./config.ts";
 import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
+import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
 import { Spaces } from "./core/memory/spaces.ts";
@@ -26,6 +28,11 @@ import { OpenCalls } from "./core/open-call.ts";
 import type { Bus } from "./core/ports.ts";
 import { Registry } from "./core/registry.ts";
 import { Sessions } from "./core/session/sessions.ts";
+import { DatabaseWatch } from "./core/system/database-watch.ts";
+import { HealthWatch } from "./core/system/health.ts";
+import { toDropped, toError, toLife, toSessionEvent, toWarning } from "./core/system/occasions.ts";
+import { watchPressure } from "./core/system/pressure-watch.ts";
+import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
 import { Watches } from "./core/watch/watches.ts";
@@ -111,27 +118,48 @@ async function open(
     connectTimeoutMs,
     statementTimeoutMs,
     onError: (error) =>
-      log.warn({ err: error }, "a connection to the database was lost; it is replaced when needed"),
+      failuresOf("database")("a connection to the database was lost; it is replaced when needed", error),
   };
   const clock = systemClock;
   const random = Math.random;
-  const onFailure = (message: string, error: Error) => log.warn({ err: error }, message);
-  const logBug = (errorId: string, error: unknown) => log.error({ err: error, errorId }, "internal error");
+  const bus = shared.bus ?? createMemoryBus();
+  const instanceId = randomUUID();
+  const databaseWatch = new DatabaseWatch({
+    clock,
+    readNow: () => readNow(store.pool),
+    onTried: () => health.look(),
+  });
+  const systemEvents = new SystemEvents({
+    bus,
+    instanceId,
+    databaseNow: () => databaseWatch.now(),
+    onFailure: (message, error) => log.warn({ err: error }, message),
+  });
+  /** Failures that the service lives with, of one of its parts. */
+  const failuresOf = (component: string) => (message: string, error: Error) => {
+    log.warn({ err: error }, message);
+    systemEvents.emit(toWarning(component, message, error));
+  };
+  const logBug = (errorId: string, error: unknown) => {
+    log.error({ err: error, errorId }, "internal error");
+    systemEvents.emit(toError(errorId, error));
+  };
 
   const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
   closers.push({ name: "the database connections", close: () => store.close() });
   const tenants = createPgTenantStore(store.pool);
-  const bus = shared.bus ?? createMemoryBus();
   if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
-  const hub = new Hub({ store, bus, clock, onFailure });
+  await systemEvents.open();
+  closers.push({ name: "the system events", close: () => systemEvents.close() });
+  const hub = new Hub({ store, bus, clock, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
   const changes = createPgWorkflowChanges(store.pool);
-  const watches = new Watches({ changes, bus, clock, onFailure });
+  const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
   closers.push({ name: "the watches of registries", close: () => watches.close() });
   const calls = new OpenCalls({ clock, random });
   const appender = new Appender(
-    { store, bus, clock, random, onFailure },
+    { store, bus, clock, random, onFailure: failuresOf("appender") },
     { commitConnections: config.COMMIT_CONNECTIONS },
   );
   closers.push({
@@ -146,7 +174,8 @@ async function open(
     tenants,
     calls,
     clock,
-    onFailure,
+    onFailure: failuresOf("sessions"),
+    onChange: (change) => systemEvents.emit(toSessionEvent(change)),
   });
   closers.push({ name: "the sessions", close: () => sessions.close() });
 
@@ -158,10 +187,32 @@ async function open(
     { store: tenants, tokens, clock },
     { adminKey: config.TRIBUTARY_ADMIN_KEY, devKey },
   );
-  const sweep = startRevocationSweep({ store: tenants, calls, clock, onFailure });
+  const sweep = startRevocationSweep({
+    store: tenants,
+    calls,
+    clock,
+    onFailure: failuresOf("credentials"),
+  });
   closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
 
   let draining = false;
+  const health = new HealthWatch({
+    systemEvents,
+    isDraining: () => draining,
+    isDatabaseThere: () => databaseWatch.answers && appender.awayReason === undefined,
+    busTrouble: () => bus.degraded(),
+  });
+  await databaseWatch.start();
+  const stopHealth = appender.onAwayChange(() => health.look());
+  const stopPressure = watchPressure(appender.lanes, systemEvents);
+  closers.push({
+    name: "the watch on the database",
+    async close() {
+      stopHealth();
+      stopPressure();
+      await databaseWatch.stop();
+    },
+  });
   const servingListeners = new Set<() => void>();
   const deps = {
     hub,
@@ -181,11 +232,12 @@ async function open(
     tokens,
     logBug,
     taskHints: new TaskHints(),
-    onDropped: (event: { workflowId: string; taskExecutionId: string }, why: string) =>
-      log.warn(
-        { workflowId: event.workflowId, taskExecutionId: event.taskExecutionId, why },
-        "an accepted event could not be stored",
-      ),
+    systemEvents,
+    onDropped: (tenant: string, event: NewEvent, why: string) => {
+      const { workflowId, taskExecutionId } = event;
+      log.warn({ tenant, workflowId, taskExecutionId, why }, "an accepted event could not be stored");
+      systemEvents.emit(toDropped(tenant, event, why));
+    },
     isServing: () => !draining,
     onChange: (listener: () => void) => {
       servingListeners.add(listener);
@@ -217,7 +269,7 @@ async function open(
       }) as Handler,
   });
   const port = await openPort(
-    { host: config.HOST, port: config.PORT, tls: toTls(config, log, onFailure) },
+    { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },
     handler,
   );
 
@@ -226,6 +278,8 @@ async function open(
     close: async () => {
       const signal = AbortSignal.timeout(config.DRAIN_TIMEOUT_MS);
       draining = true;
+      systemEvents.emit(toLife(SystemEventType.SHUTDOWN));
+      health.look();
       for (const listener of servingListeners) listener();
       port.stopListening();
       if (port.connections > 0)
@@ -238,6 +292,7 @@ async function open(
       await port.close(lastMessagesMs);
     },
   });
+  systemEvents.emit(toLife(SystemEventType.STARTUP));
   let closing: Promise<void> | undefined;
   return {
     url: `${config.TLS_CERT === undefined ? "http" : "https"}://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,

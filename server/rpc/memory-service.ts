@@ -48,7 +48,7 @@ function observeStream(
     async open(access, init) {
       const { streamId } = await deps.spaces.require(access, init.space);
       return {
-        target: { streamId, workflow: undefined },
+        target: { streamId, workflow: undefined, space: init.space },
         toBatch: (batch) => toObservationBatch(batch, deps.clock.now()),
       };
     },
