@@ -28,7 +28,8 @@ export class Listening implements AsyncDisposable {
     } catch (error) {
       if (!this.#abort.signal.aborted) throw error;
     }
-    if (!this.#abort.signal.aborted && this.closing === undefined) throw new Error("ended OK without closing");
+    if (!this.#abort.signal.aborted && this.closing === undefined)
+      throw new Error("ended OK without closing");
   }
 
   /** Of a session, or of all. */

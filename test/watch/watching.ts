@@ -40,7 +40,8 @@ export class Watching implements AsyncDisposable {
           if (count === 0 || count > 1000) throw new Error(`a message of ${count}`);
           for (const workflow of workflows) this.#note(workflow);
           for (const id of deletedWorkflowIds) {
-            if (workflows.some(({ workflowId }) => workflowId === id)) throw new Error(`${id}: alive and deleted`);
+            if (workflows.some(({ workflowId }) => workflowId === id))
+              throw new Error(`${id}: alive and deleted`);
             this.known.delete(id);
             this.deleted.push(id);
           }
@@ -52,7 +53,8 @@ export class Watching implements AsyncDisposable {
     } catch (error) {
       if (!this.#abort.signal.aborted) throw error;
     }
-    if (!this.#abort.signal.aborted && this.closing === undefined) throw new Error("ended OK without closing");
+    if (!this.#abort.signal.aborted && this.closing === undefined)
+      throw new Error("ended OK without closing");
   }
 
   #note(workflow: Workflow): void {
