@@ -1,4 +1,4 @@
--- What changed in the registry, for who watches it (docs/decisions/0011-registry-changes.md). Each workflow knows the
+-- What changed in the registry, for who watches it (docs/decisions/0012-feeds.md). Each workflow knows the
 -- transaction that changed it last, and deleted ones leave a row behind for 15 minutes. A snapshot of Postgres says exactly
 -- which transactions it has seen: so "what was committed since I last looked" needs no clock, and a transaction that
 -- was open for long is found whenever it commits.

@@ -17,7 +17,7 @@ import {
 import type { TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { toClosing } from "./conversions.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 
 export interface SystemEventServiceDeps extends SystemEventDeps {
   readonly tenants: Pick<TenantStore, "limitsOf">;
@@ -35,7 +35,7 @@ export async function* streamSystemEvents(
     for await (const message of stream(deps, { types, tenant }, owner, context.signal))
       yield create(StreamSystemEventsResponseSchema, { message: toOneof(message) });
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 

@@ -13,7 +13,7 @@ import type { WorkflowBatch } from "../core/watch/changes.ts";
 import { type WatchDeps, type WatchMessage, watchWorkflows as watch } from "../core/watch/watch.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toClosing, toWorkflowMessage } from "./conversions.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 
 export interface WatchWorkflowsDeps extends WatchDeps {
   readonly logBug: LogBug;
@@ -41,7 +41,7 @@ export async function* watchWorkflows(
       } else yield create(WatchWorkflowsResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 

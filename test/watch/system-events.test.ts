@@ -5,8 +5,10 @@ import { Lanes } from "../../server/core/lanes.ts";
 import { limits } from "../../server/core/limits.ts";
 import { OpenCalls } from "../../server/core/open-call.ts";
 import type { SignalBody } from "../../server/core/ports.ts";
+import { type SessionChange, Sessions, type SessionsDeps } from "../../server/core/session/sessions.ts";
 import { DatabaseWatch } from "../../server/core/system/database-watch.ts";
 import { HealthWatch } from "../../server/core/system/health.ts";
+import { toSessionEvent } from "../../server/core/system/occasions.ts";
 import { watchPressure } from "../../server/core/system/pressure-watch.ts";
 import {
   type SystemEventFilter,
@@ -362,6 +364,26 @@ test("times are the database's: the distance of the clocks is measured again and
   expect(watch.answers).toBe(true);
   await watch.stop();
   expect(clock.waiting).toBe(0);
+});
+
+test("a session whose lease is over is told as closed, with its tenant and place", async () => {
+  const clock = new ManualClock();
+  const told: SessionChange[] = [];
+  const expired = { sessionId: newId(), tenant: "acme", workflowId: undefined, space: "notes" };
+  const sessions = new Sessions({
+    clock,
+    store: { expire: () => Promise.resolve([expired]) },
+    onChange: (change: SessionChange) => told.push(change),
+  } as unknown as SessionsDeps);
+  await sessions.keepLeases();
+  sessions.close();
+  expect(told.map(toSessionEvent)).toMatchObject([
+    {
+      type: SystemEventType.SESSION_CLOSED,
+      tenant: "acme",
+      metadata: { session_id: expired.sessionId, space: "notes", reason: "LEASE_EXPIRED" },
+    },
+  ]);
 });
 
 test("health is told when it changes, in the words of GetStats", () => {
