@@ -17,7 +17,7 @@ import { DomainError } from "../core/errors.ts";
 import type { SpaceRetention } from "../core/memory/memory-store.ts";
 import { type RecallDeps, recall } from "../core/memory/recall.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { toConnectError } from "./error-mapping.ts";
+import { toCallError } from "./error-mapping.ts";
 import { memoryFlow } from "./memory-flow.ts";
 import { toObservation, toObservationBatch, toSpaceMessage } from "./observations.ts";
 import { fromPageToken, pageSizeOf, spacePosition, toPageToken } from "./page-token.ts";

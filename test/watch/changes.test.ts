@@ -215,6 +215,56 @@ describe("nothing falls between", () => {
     await watch.return(undefined);
   });
 
+  test("states do not go back either when a page of the snapshot is newer than what is in the window", async () => {
+    const world = await new World().open();
+    const store = world.changes;
+    const ids = await world.create(150);
+    await world.touch(ids, "x".repeat(15_000));
+    const other = await world.follow({ snapshotSize: 1000 }).live();
+    const watch = world.watch({ snapshotSize: 1000 });
+    await watch.next();
+    await world.touch(ids, "1");
+    await until(() => expect(new Set(other.notes.values())).toEqual(new Set(["1"])));
+    world.changes = {
+      ...store,
+      readChanges: () => Promise.reject(new StoreError("away", "held", undefined)),
+    };
+    await world.touch(ids, "2");
+    const told = new Map<string, string[]>(ids.map((id) => [id, []]));
+    const note = async () => {
+      const { value } = await watch.next();
+      if (value.kind !== "workflows") return;
+      for (const { workflowId, metadata } of value.batch.workflows)
+        told.get(workflowId)?.push(metadata["note"] ?? "");
+    };
+    // The rest of the snapshot, its end, and what is in the window.
+    while (!ids.every((id) => told.get(id)?.includes("1") === true || told.get(id)?.includes("2") === true))
+      await note();
+    world.changes = store;
+    while (!ids.every((id) => told.get(id)?.at(-1) === "2")) await note();
+    for (const states of told.values()) expect(states).toEqual(states.toSorted());
+    await watch.return(undefined);
+  });
+
+  test("a tree that was deleted and made anew between two looks is alive", async () => {
+    const world = await new World().open();
+    const [id = ""] = await world.create();
+    const seen = await world.follow().live();
+    const store = world.changes;
+    world.changes = {
+      ...store,
+      readChanges: () => Promise.reject(new StoreError("away", "held", undefined)),
+    };
+    await append(database.pool as never, toAppendGroup([close(await streamOf(id), id)]));
+    await deleteTree(id);
+    const again = create(newId(), { workflowId: id, tenant: world.tenant });
+    await append(database.pool as never, toAppendGroup([again]));
+    await world.touch([id], "anew");
+    world.changes = store;
+    await until(() => expect(seen.notes.get(id)).toBe("anew"));
+    expect(seen.deleted).toEqual([]);
+  });
+
   test("states do not go back: what the source read before the snapshot comes too late", async () => {
     const world = await new World().open();
     const store = world.changes;
