@@ -351,6 +351,25 @@ describe("a watcher that does not read", () => {
     await watch.return(undefined);
   });
 
+  test("gets what waits for it in the window in messages of at most 1 MiB", async () => {
+    const world = await new World().open();
+    const ids = await world.create(150);
+    const watch = world.watch({ snapshotSize: 1 });
+    await readToLive(watch);
+    const other = await world.follow({ snapshotSize: 1 }).live();
+    const large = "x".repeat(15_000);
+    await world.touch(ids, large);
+    await until(() => expect([...other.notes.values()].filter((note) => note === large)).toHaveLength(150));
+    const counts: number[] = [];
+    while (counts.reduce((all, count) => all + count, 0) < 150) {
+      const { value } = await watch.next();
+      if (value.kind === "workflows") counts.push(value.batch.workflows.length);
+    }
+    expect(Math.max(...counts) * large.length).toBeLessThan(limits.batchBytes);
+    expect(counts.length).toBeLessThan(5);
+    await watch.return(undefined);
+  });
+
   test("is ended by an error when deletions may be forgotten", { timeout: 60_000 }, async () => {
     const world = await new World().open();
     const store = world.changes;
