@@ -1,5 +1,6 @@
 /** What several commands take as text: checked here, so that a typo is wrong usage and never reaches the server. */
 import { InvalidArgumentError } from "commander";
+import { SystemEventType } from "../gen/tributary/v1/admin_service_pb.ts";
 import { EventType } from "../gen/tributary/v1/event_pb.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -28,12 +29,16 @@ export const toOneOf =
     throw new InvalidArgumentError(`It must be one of ${names.join(", ")}.`);
   };
 
-const eventTypeNames = Object.keys(EventType).filter((name) => /^[A-Z]/.test(name) && name !== "UNSPECIFIED");
+const namesOf = (values: object): string[] =>
+  Object.keys(values).filter((name) => /^[A-Z]/.test(name) && name !== "UNSPECIFIED");
+const eventTypeNames = namesOf(EventType);
 /** What workers may write. */
 export const taskEventTypeNames = eventTypeNames.filter((name) => EventType[name as "TOKEN"] < 20);
 
 export const toEventType = toOneOf<EventType>(eventTypeNames, EventType);
 export const toTaskEventType = toOneOf<EventType>(taskEventTypeNames, EventType);
+
+export const toSystemEventType = toOneOf<SystemEventType>(namesOf(SystemEventType), SystemEventType);
 
 /** Names separated by commas. */
 export const toList =

@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import packageJson from "../package.json" with { type: "json" };
 import { Cli } from "./cli.ts";
 import { addDemo } from "./commands/demo.ts";
+import { addEvents } from "./commands/events.ts";
 import { addKey } from "./commands/key/key.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addPublish } from "./commands/publish.ts";
@@ -59,6 +60,7 @@ function createProgram(cli: Cli): Command {
     addTenant,
     addKey,
     addToken,
+    addEvents,
     addMigrate,
   ]) {
     add(program, cli);

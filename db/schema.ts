@@ -26,6 +26,7 @@ import {
 } from "drizzle-orm/pg-core";
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
+const xid8 = customType<{ data: string }>({ dataType: () => "xid8" });
 const tsvector = customType<{ data: string }>({ dataType: () => "tsvector" });
 const ms = (name: string) => bigint(name, { mode: "number" });
 const count = (name: string) => bigint(name, { mode: "number" });
@@ -152,11 +153,14 @@ export const workflow = pgTable(
     retentionMaxAgeMs: ms("retention_max_age_ms"),
     /** Roots only; null: the tenant's default; 0: all. */
     retentionMaxEvents: count("retention_max_events"),
+    /** The transaction that made it what it is now. Kept by a trigger for whoever watches the registry: see 0007_registry_changes.sql. */
+    changedXid: xid8("changed_xid").notNull().default(sql`pg_current_xact_id()`),
   },
   (t) => [
     unique("workflow_created_offset").on(t.streamId, t.createdOffset),
     index("workflow_by_tenant").on(t.tenantSlug, t.createdMs, t.workflowId),
     index("workflow_by_parent").on(t.parentWorkflowId, t.createdMs, t.workflowId),
+    index("workflow_by_change").on(t.tenantSlug, t.changedXid, t.workflowId),
     check("workflow_depth", sql`${t.depth} between 0 and 32 and cardinality(${t.path}) = ${t.depth} + 1`),
     check("workflow_path_ends_in_itself", sql`${t.path}[${t.depth} + 1] = ${t.workflowId}`),
     check("workflow_root_or_parent", sql`(${t.depth} = 0) = (${t.parentWorkflowId} is null)`),
@@ -170,6 +174,25 @@ export const workflow = pgTable(
       "workflow_ended_subtree_has_offset",
       sql`(${t.openInSubtree} = 0) = (${t.subtreeFinalOffset} is not null)`,
     ),
+  ],
+);
+
+/** Workflows that were deleted, for some minutes: written and trimmed by a trigger on `workflow`. At most 1,000 ids a row. */
+export const workflowDeletion = pgTable(
+  "workflow_deletion",
+  {
+    deletionId: bigint("deletion_id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    tenantSlug: text("tenant_slug")
+      .notNull()
+      .references(() => tenant.slug),
+    rootWorkflowId: uuid("root_workflow_id").notNull(),
+    workflowIds: uuid("workflow_ids").array().notNull(),
+    deletedXid: xid8("deleted_xid").notNull().default(sql`pg_current_xact_id()`),
+    deletedMs: ms("deleted_ms").notNull().default(nowMs),
+  },
+  (t) => [
+    index("workflow_deletion_by_change").on(t.tenantSlug, t.deletedXid),
+    index("workflow_deletion_by_time").on(t.deletedMs),
   ],
 );
 

@@ -2,7 +2,7 @@
  * Wires everything: the only file that knows all parts. Opens in order, closes in reverse. `startServer` is what the
  * command line, the tests and the benchmarks start.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -10,6 +10,7 @@ import { type Logger, pino } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import { readNow } from "../db/statements/read-now.ts";
 import { assertComplete } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
@@ -19,14 +20,22 @@ import { createMemoryBus } from "./bus/memory-bus.ts";
 import { type Config, devKeyFile } from "./config.ts";
 import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
+import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
 import { Spaces } from "./core/memory/spaces.ts";
 import { OpenCalls } from "./core/open-call.ts";
+import type { Bus } from "./core/ports.ts";
 import { Registry } from "./core/registry.ts";
 import { Sessions } from "./core/session/sessions.ts";
+import { DatabaseWatch } from "./core/system/database-watch.ts";
+import { HealthWatch } from "./core/system/health.ts";
+import { toDropped, toError, toLife, toSessionEvent, toWarning } from "./core/system/occasions.ts";
+import { watchPressure } from "./core/system/pressure-watch.ts";
+import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
+import { Watches } from "./core/watch/watches.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
@@ -38,6 +47,7 @@ import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
+import { createPgWorkflowChanges } from "./store/pg-workflow-changes.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
 
 export interface RunningServer {
@@ -62,7 +72,12 @@ const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
 const lastMessagesMs = 2000;
 
-export async function startServer(config: Config): Promise<RunningServer> {
+/** What several servers in one process may share. Who gives it closes it. */
+export interface SharedParts {
+  readonly bus?: Bus;
+}
+
+export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
   const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
   const closers: Closers = [];
   const closeAll = async () => {
@@ -75,7 +90,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     }
   };
   try {
-    return await open(config, log, closers, closeAll);
+    return await open(config, shared, log, closers, closeAll);
   } catch (error) {
     await closeAll();
     throw error;
@@ -84,6 +99,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
 
 async function open(
   config: Config,
+  shared: SharedParts,
   log: Logger,
   closers: Closers,
   closeAll: () => Promise<void>,
@@ -102,24 +118,48 @@ async function open(
     connectTimeoutMs,
     statementTimeoutMs,
     onError: (error) =>
-      log.warn({ err: error }, "a connection to the database was lost; it is replaced when needed"),
+      failuresOf("database")("a connection to the database was lost; it is replaced when needed", error),
   };
   const clock = systemClock;
   const random = Math.random;
-  const onFailure = (message: string, error: Error) => log.warn({ err: error }, message);
-  const logBug = (errorId: string, error: unknown) => log.error({ err: error, errorId }, "internal error");
+  const bus = shared.bus ?? createMemoryBus();
+  const instanceId = randomUUID();
+  const databaseWatch = new DatabaseWatch({
+    clock,
+    readNow: () => readNow(store.pool),
+    onTried: () => health.look(),
+  });
+  const systemEvents = new SystemEvents({
+    bus,
+    instanceId,
+    databaseNow: () => databaseWatch.now(),
+    onFailure: (message, error) => log.warn({ err: error }, message),
+  });
+  /** Failures that the service lives with, of one of its parts. */
+  const failuresOf = (component: string) => (message: string, error: Error) => {
+    log.warn({ err: error }, message);
+    systemEvents.emit(toWarning(component, message, error));
+  };
+  const logBug = (errorId: string, error: unknown) => {
+    log.error({ err: error, errorId }, "internal error");
+    systemEvents.emit(toError(errorId, error));
+  };
 
   const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
   closers.push({ name: "the database connections", close: () => store.close() });
   const tenants = createPgTenantStore(store.pool);
-  const bus = createMemoryBus();
-  closers.push({ name: "the bus", close: () => bus.close() });
-  const hub = new Hub({ store, bus, clock, onFailure });
+  if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
+  await systemEvents.open();
+  closers.push({ name: "the system events", close: () => systemEvents.close() });
+  const hub = new Hub({ store, bus, clock, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
+  const changes = createPgWorkflowChanges(store.pool);
+  const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
+  closers.push({ name: "the watches of registries", close: () => watches.close() });
   const calls = new OpenCalls({ clock, random });
   const appender = new Appender(
-    { store, bus, clock, random, onFailure },
+    { store, bus, clock, random, onFailure: failuresOf("appender") },
     { commitConnections: config.COMMIT_CONNECTIONS },
   );
   closers.push({
@@ -134,7 +174,8 @@ async function open(
     tenants,
     calls,
     clock,
-    onFailure,
+    onFailure: failuresOf("sessions"),
+    onChange: (change) => systemEvents.emit(toSessionEvent(change)),
   });
   closers.push({ name: "the sessions", close: () => sessions.close() });
 
@@ -146,16 +187,40 @@ async function open(
     { store: tenants, tokens, clock },
     { adminKey: config.TRIBUTARY_ADMIN_KEY, devKey },
   );
-  const sweep = startRevocationSweep({ store: tenants, calls, clock, onFailure });
+  const sweep = startRevocationSweep({
+    store: tenants,
+    calls,
+    clock,
+    onFailure: failuresOf("credentials"),
+  });
   closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
 
   let draining = false;
+  const health = new HealthWatch({
+    systemEvents,
+    isDraining: () => draining,
+    isDatabaseThere: () => databaseWatch.answers && appender.awayReason === undefined,
+    busTrouble: () => bus.degraded(),
+  });
+  await databaseWatch.start();
+  const stopHealth = appender.onAwayChange(() => health.look());
+  const stopPressure = watchPressure(appender.lanes, systemEvents);
+  closers.push({
+    name: "the watch on the database",
+    async close() {
+      stopHealth();
+      stopPressure();
+      await databaseWatch.stop();
+    },
+  });
   const servingListeners = new Set<() => void>();
   const deps = {
     hub,
     store,
     clock,
     registry,
+    changes,
+    watches,
     calls,
     appender,
     sessions,
@@ -167,11 +232,12 @@ async function open(
     tokens,
     logBug,
     taskHints: new TaskHints(),
-    onDropped: (event: { workflowId: string; taskExecutionId: string }, why: string) =>
-      log.warn(
-        { workflowId: event.workflowId, taskExecutionId: event.taskExecutionId, why },
-        "an accepted event could not be stored",
-      ),
+    systemEvents,
+    onDropped: (tenant: string, event: NewEvent, why: string) => {
+      const { workflowId, taskExecutionId } = event;
+      log.warn({ tenant, workflowId, taskExecutionId, why }, "an accepted event could not be stored");
+      systemEvents.emit(toDropped(tenant, event, why));
+    },
     isServing: () => !draining,
     onChange: (listener: () => void) => {
       servingListeners.add(listener);
@@ -203,7 +269,7 @@ async function open(
       }) as Handler,
   });
   const port = await openPort(
-    { host: config.HOST, port: config.PORT, tls: toTls(config, log, onFailure) },
+    { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },
     handler,
   );
 
@@ -212,6 +278,8 @@ async function open(
     close: async () => {
       const signal = AbortSignal.timeout(config.DRAIN_TIMEOUT_MS);
       draining = true;
+      systemEvents.emit(toLife(SystemEventType.SHUTDOWN));
+      health.look();
       for (const listener of servingListeners) listener();
       port.stopListening();
       if (port.connections > 0)
@@ -224,6 +292,7 @@ async function open(
       await port.close(lastMessagesMs);
     },
   });
+  systemEvents.emit(toLife(SystemEventType.STARTUP));
   let closing: Promise<void> | undefined;
   return {
     url: `${config.TLS_CERT === undefined ? "http" : "https"}://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${port.address.port}`,
@@ -232,7 +301,7 @@ async function open(
     lost,
     gauges: () => ({
       openCalls: calls.size,
-      liveStreams: hub.size,
+      liveStreams: hub.size + watches.size,
       waitingCommands: appender.lanes.waiting,
     }),
     close: () => (closing ??= closeAll()),

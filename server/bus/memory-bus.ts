@@ -1,24 +1,42 @@
-/** Bus within one process: delivers at once, in order, and never loses a notice. For a single instance. */
-import type { Bus, Notice } from "../core/ports.ts";
+/** Bus within one process: delivers at once, in order, and never loses anything. For a single instance. */
+import type { Bus, Notice, SignalBody } from "../core/ports.ts";
+import { toSignalText } from "./signal-text.ts";
 
 export function createMemoryBus(): Bus {
-  const listeners = new Map<string, Set<(notice: Notice) => void>>();
+  const notices = new Listeners<Notice>();
+  const signals = new Listeners<string>();
   return {
-    publish(notice) {
-      for (const listener of listeners.get(notice.streamId) ?? []) listener(notice);
-    },
-    subscribe(streamId, listener) {
-      const set = listeners.get(streamId) ?? new Set();
-      listeners.set(streamId, set.add(listener));
-      return Promise.resolve(() => {
-        set.delete(listener);
-        if (set.size === 0 && listeners.get(streamId) === set) listeners.delete(streamId);
-      });
-    },
+    publish: (notice) => notices.tell(notice.streamId, notice),
+    subscribe: (streamId, listener) => Promise.resolve(notices.add(streamId, listener)),
+    signal: (topic, body) => signals.tell(topic, toSignalText(topic, body)),
+    onSignal: (topic, listener) =>
+      Promise.resolve(signals.add(topic, (text) => listener(JSON.parse(text) as SignalBody))),
     degraded: () => undefined,
     close() {
-      listeners.clear();
+      notices.clear();
+      signals.clear();
       return Promise.resolve();
     },
   };
+}
+
+class Listeners<T> {
+  readonly #byName = new Map<string, Set<(message: T) => void>>();
+
+  tell(name: string, message: T): void {
+    for (const listener of this.#byName.get(name) ?? []) listener(message);
+  }
+
+  add(name: string, listener: (message: T) => void): () => void {
+    const set = this.#byName.get(name) ?? new Set();
+    this.#byName.set(name, set.add(listener));
+    return () => {
+      set.delete(listener);
+      if (set.size === 0 && this.#byName.get(name) === set) this.#byName.delete(name);
+    };
+  }
+
+  clear(): void {
+    this.#byName.clear();
+  }
 }

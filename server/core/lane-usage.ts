@@ -73,6 +73,16 @@ export class LaneUsage {
     );
   }
 
+  /** Is every lane below a quarter, so that nobody's pressure can be a third? Cheap, for those who ask at each entry. */
+  isFarFromFull(): boolean {
+    const { high, normal, low } = this.#lanes;
+    return (
+      isBelowQuarter("high", high.total) &&
+      isBelowQuarter("normal", normal.total) &&
+      isBelowQuarter("low", low.total)
+    );
+  }
+
   read(lane: Lane): LaneReading {
     return {
       ...this.#lanes[lane].total,
@@ -81,6 +91,9 @@ export class LaneUsage {
     };
   }
 }
+
+const isBelowQuarter = (lane: Lane, { entries, bytes }: Amount): boolean =>
+  entries * 4 < limits.laneEntries[lane] && bytes * 4 < limits.laneBytes;
 
 /** What is held, of as much as is free: the bound of `take`. */
 const ratio = (held: number, free: number): number => (held === 0 ? 0 : free <= 0 ? 1 : held / free);

@@ -19,6 +19,9 @@ export interface Queued {
   settle(outcome: CommandResult | Error): void;
 }
 
+/** Told of a lane and whose share of it passed a step; undefined: the lane itself. */
+export type PressureListener = (lane: Lane, changed: readonly (string | undefined)[]) => void;
+
 export type Offer = "queued" | "full" | "closed";
 
 const laneOrder: readonly Lane[] = ["high", "normal", "low"];
@@ -103,7 +106,7 @@ export class Lanes {
   readonly #shards: readonly Shard[];
   readonly #now: () => number;
   readonly #onSpace = new Set<() => void>();
-  readonly #onPressure = new Set<() => void>();
+  readonly #onPressure = new Set<PressureListener>();
   /** How many of the steps are passed, by lane and tenant; none: not here. */
   readonly #steps = new Map<string, number>();
   #waiting = 0;
@@ -275,14 +278,14 @@ export class Lanes {
   }
 
   /** Called when a tenant's share of a lane, or a lane, passes one of `pressureSteps`. Returns how to stop it. */
-  onPressure(listener: () => void): () => void {
+  onPressure(listener: PressureListener): () => void {
     this.#onPressure.add(listener);
     return () => this.#onPressure.delete(listener);
   }
 
   /** Nobody is told of what does not change their state: a step is passed rarely, entries come all the time. */
   #notePressure({ lane, tenant }: Command): void {
-    if (this.#onPressure.size === 0) return;
+    if (this.#onPressure.size === 0 || (this.#steps.size === 0 && this.usage.isFarFromFull())) return;
     const changed = [tenant, undefined].filter((of) => {
       const level = this.usage.pressure(lane, of);
       const step = pressureSteps.filter((at) => level >= at).length;
@@ -292,7 +295,7 @@ export class Lanes {
       else this.#steps.set(key, step);
       return step !== before;
     });
-    if (changed.length > 0) for (const wake of this.#onPressure) wake();
+    if (changed.length > 0) for (const wake of this.#onPressure) wake(lane, changed);
   }
 
   /** Takes nothing more. */

@@ -17,6 +17,8 @@ export const limits = {
   reasonBytes: 4096,
   /** Depth of a workflow below its root. */
   depth: 32,
+  /** A signal between instances, as JSON, bytes. */
+  signalBytes: 64 * 1024,
   /** A message taken, bytes. */
   messageBytesIn: 4 * MiB,
   /** A message of PublishTaskEvents, bytes. */
@@ -31,6 +33,14 @@ export const limits = {
   /** Recent entries of a stream kept for its readers. */
   windowEntries: 4096,
   windowBytes: 4 * MiB,
+  /** Recent changes of a tenant's registry kept for who watches it. */
+  watchWindowEntries: 4096,
+  watchWindowBytes: 4 * MiB,
+  /** Workflows of a snapshot of the registry: default and most. */
+  watchSnapshot: { default: 100, most: 1000 },
+  /** Recent system events kept for their readers; text of one, bytes. */
+  systemEvents: 1024,
+  systemEventBytes: 8192,
   /** Entries that a lane holds. */
   laneEntries: { high: 10_000, normal: 100_000, low: 50_000 },
   laneBytes: 64 * MiB,

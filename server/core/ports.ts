@@ -1,5 +1,5 @@
 /**
- * The two places where another engine would be put in: `EventStore` keeps the truth, `Bus` carries notices.
+ * The two places where another engine would be put in: `EventStore` keeps the truth, `Bus` carries notices and signals.
  * Each has a contract suite in `test/contracts` that every implementation runs.
  */
 import type { Command, CommandResult } from "./command.ts";
@@ -107,10 +107,27 @@ export interface Notice {
   readonly entries: readonly StoredEvent[] | undefined;
 }
 
+/** What a signal may say: plain JSON, at most `limits.signalBytes` as text. */
+export type SignalBody =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly SignalBody[]
+  | { readonly [name: string]: SignalBody };
+
 export interface Bus {
   publish(notice: Notice): void;
   /** Resolves when the subscription is confirmed: what is published from then on is delivered, usually. */
   subscribe(streamId: string, listener: (notice: Notice) => void): Promise<() => void>;
+  /**
+   * Says something small to all instances, this one included. May be lost, doubled or late: who listens must be right
+   * without it, only slower. Neither waits nor throws, but for a topic or body that no bus could carry (RangeError): a
+   * topic is words of A-Z a-z 0-9 _ - with dots between them.
+   */
+  signal(topic: string, body: SignalBody): void;
+  /** Resolves when confirmed, as `subscribe`. The listener gets a copy of its own and must not throw. */
+  onSignal(topic: string, listener: (body: SignalBody) => void): Promise<() => void>;
   /** undefined: well. Else what is wrong, for people. */
   degraded(): string | undefined;
   close(): Promise<void>;

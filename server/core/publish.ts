@@ -16,7 +16,7 @@ export interface PublishDeps {
   readonly registry: Registry;
   readonly taskHints: TaskHints;
   /** An accepted entry could not be stored: the one loss that the contract allows, never a silent one. */
-  readonly onDropped: (event: NewEvent, why: string) => void;
+  readonly onDropped: (tenant: string, event: NewEvent, why: string) => void;
 }
 
 /** How long a caller that waits for the commit waits while the database is away, ms. */
@@ -54,11 +54,15 @@ export async function publishOne(
         const why = (result as EntriesResult).refusals[0]?.why;
         if (why === undefined) return;
         deps.taskHints.forget(workflowId, event.taskExecutionId);
-        deps.onDropped(own, why);
+        deps.onDropped(access.tenant, own, why);
       },
       (error: Error) => {
         deps.taskHints.forget(workflowId, event.taskExecutionId);
-        deps.onDropped(own, error.message);
+        deps.onDropped(
+          access.tenant,
+          own,
+          error instanceof DomainError ? error.message : "the database refused it",
+        );
       },
     );
     return { durable: false, duplicate: false, offset: 0, cancelRequested: hints.cancelRequested };

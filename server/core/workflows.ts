@@ -9,11 +9,13 @@ import { limits } from "./limits.ts";
 import { callerPatienceMs, refusedOffer } from "./publish.ts";
 import { type Registry, unknownWorkflow, type Workflow } from "./registry.ts";
 import type { Sessions } from "./session/sessions.ts";
+import type { Watches } from "./watch/watches.ts";
 
 export interface WorkflowDeps {
   readonly appender: Appender;
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, "noteCancel">;
+  readonly watches: Pick<Watches, "note">;
 }
 
 export interface NewWorkflow {
@@ -82,6 +84,7 @@ export async function createWorkflow(
   });
   switch (result.result) {
     case "created":
+      deps.watches.note(access.tenant);
       return deps.registry.read(access, workflowId);
     case "exists":
       return existing(deps, access, workflowId, wanted);
@@ -154,6 +157,7 @@ export async function closeWorkflow(
     throw unknownWorkflow(workflowId);
   }
   deps.registry.noteClosed(identity.workflowId, closeDescendants);
+  if (result.result === "closed") deps.watches.note(access.tenant);
   if (result.result === "closed_otherwise") {
     throw new DomainError(
       "failed_precondition",
@@ -197,7 +201,10 @@ export async function requestCancel(
   }
   hints.cancelRequested = true;
   // The first request counts, and only it is told.
-  if (result.result === "requested") deps.sessions.noteCancel(identity.workflowId, reason);
+  if (result.result === "requested") {
+    deps.sessions.noteCancel(identity.workflowId, reason);
+    deps.watches.note(access.tenant);
+  }
   return deps.registry.read(access, workflowId);
 }
 
@@ -222,6 +229,7 @@ export async function deleteWorkflowTree(
     );
   }
   deps.registry.forgetTree(identity.workflowId);
+  deps.watches.note(access.tenant);
   return deleted;
 }
 

@@ -1,4 +1,4 @@
-/** AdminService: tenants, keys, sessions. Statistics and system events are not built yet and answer UNIMPLEMENTED. */
+/** AdminService: tenants, keys, sessions, system events. Statistics are not built yet and answer UNIMPLEMENTED. */
 import { randomBytes } from "node:crypto";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
@@ -10,11 +10,12 @@ import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
 import { closeSession, listSessions, type SessionAdminDeps } from "./session-admin.ts";
+import { type SystemEventServiceDeps, streamSystemEvents } from "./system-events.ts";
 
-export interface AdminDeps extends SessionAdminDeps {
+export interface AdminDeps extends SessionAdminDeps, Omit<SystemEventServiceDeps, "tenants" | "calls"> {
   readonly tenants: TenantStore;
   readonly authenticator: Pick<Authenticator, "forget" | "forgetTenant">;
-  readonly calls: Pick<OpenCalls, "revoke">;
+  readonly calls: OpenCalls;
 }
 
 export function adminService(router: ConnectRouter, deps: AdminDeps): void {
@@ -37,6 +38,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
     },
     listSessions: (request, context) => listSessions(deps, request, context),
     closeSession: (request, context) => closeSession(deps, request, context),
+    streamSystemEvents: (request, context) => streamSystemEvents(deps, request, context),
     async updateTenant(request) {
       const tenant = await deps.tenants.updateTenant(request.slug, {
         displayName: request.displayName,

@@ -13,7 +13,7 @@ import {
 import type { WorkflowSchema } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import type { StoredEvent } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
-import type { ClosingReason as CoreClosingReason } from "../core/open-call.ts";
+import type { Closing, ClosingReason as CoreClosingReason } from "../core/open-call.ts";
 import type { Workflow } from "../core/registry.ts";
 
 /** A message is made once for all readers that get the entry from the same window. */
@@ -50,6 +50,11 @@ const closingReasons: Record<CoreClosingReason, ClosingReason> = {
   idle_timeout: ClosingReason.IDLE_TIMEOUT,
   revoked: ClosingReason.REVOKED,
 };
+
+export const toClosing = ({ reason, reconnectAfterMs }: Closing) => ({
+  reason: closingReasons[reason],
+  reconnectAfterMs,
+});
 
 export function toStreamMessage(message: FollowMessage): StreamMessage {
   return create(StreamMessageSchema, { message: toStreamOneof(message) });
@@ -93,10 +98,7 @@ export function toStreamOneof(
         },
       };
     case "closing":
-      return {
-        case: "closing",
-        value: { reason: closingReasons[message.reason], reconnectAfterMs: message.reconnectAfterMs },
-      };
+      return { case: "closing", value: toClosing(message) };
     case "ended":
       return {
         case: "ended",

@@ -52,7 +52,11 @@ async function* toInputs(
       case "init": {
         const { session, space } = operation.value;
         assertValidInit(ObserveStreamInitSchema, operation.value);
-        const { target: _, ...init } = toSessionInit(session, { streamId: "", workflow: undefined });
+        const { target: _, ...init } = toSessionInit(session, {
+          streamId: "",
+          workflow: undefined,
+          space: undefined,
+        });
         yield { kind: "init", space, session: init };
         break;
       }

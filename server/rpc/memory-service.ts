@@ -17,7 +17,7 @@ import { DomainError } from "../core/errors.ts";
 import type { SpaceRetention } from "../core/memory/memory-store.ts";
 import { type RecallDeps, recall } from "../core/memory/recall.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { toConnectError } from "./error-mapping.ts";
+import { toCallError } from "./error-mapping.ts";
 import { memoryFlow } from "./memory-flow.ts";
 import { toObservation, toObservationBatch, toSpaceMessage } from "./observations.ts";
 import { fromPageToken, pageSizeOf, spacePosition, toPageToken } from "./page-token.ts";
@@ -48,7 +48,7 @@ function observeStream(
     async open(access, init) {
       const { streamId } = await deps.spaces.require(access, init.space);
       return {
-        target: { streamId, workflow: undefined },
+        target: { streamId, workflow: undefined, space: init.space },
         toBatch: (batch) => toObservationBatch(batch, deps.clock.now()),
       };
     },
@@ -64,7 +64,7 @@ async function* recallStream(deps: MemoryServiceDeps, request: RecallStreamReque
       yield { message: toRecallMessage(message) };
     }
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 

@@ -32,7 +32,7 @@ export function publishTaskStream(
     async open(access, init) {
       const { identity } = await deps.registry.require(access, init.workflowId);
       return {
-        target: { streamId: identity.streamId, workflow: identity },
+        target: { streamId: identity.streamId, workflow: identity, space: undefined },
         toBatch: (batch) => toBatch(batch, identity.workflowId, deps.clock.now()),
       };
     },

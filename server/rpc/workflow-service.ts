@@ -1,7 +1,8 @@
-/** WorkflowService. WatchWorkflows is not built yet and answers UNIMPLEMENTED. */
+/** WorkflowService: decode, call core, encode. */
 import type { ConnectRouter } from "@connectrpc/connect";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { type Registry, unknownWorkflow } from "../core/registry.ts";
+import type { Watches } from "../core/watch/watches.ts";
 import {
   closeWorkflow,
   createWorkflow,
@@ -12,9 +13,11 @@ import {
 import { accessOf } from "./context.ts";
 import { toWorkflowMessage } from "./conversions.ts";
 import { fromPageToken, offsetPosition, pageSizeOf, toPageToken, workflowPosition } from "./page-token.ts";
+import { type WatchWorkflowsDeps, watchWorkflows } from "./watch-workflows.ts";
 
-export interface WorkflowServiceDeps extends WorkflowDeps {
+export interface WorkflowServiceDeps extends WorkflowDeps, Omit<WatchWorkflowsDeps, "watches"> {
   readonly registry: Registry;
+  readonly watches: Watches;
 }
 
 export function workflowService(router: ConnectRouter, deps: WorkflowServiceDeps): void {
@@ -73,6 +76,7 @@ export function workflowService(router: ConnectRouter, deps: WorkflowServiceDeps
         workflow: toWorkflowMessage(await requestCancel(deps, accessOf(context), workflowId, reason)),
       };
     },
+    watchWorkflows: (request, context) => watchWorkflows(deps, request, context),
     async deleteWorkflowTree({ workflowId }, context) {
       return { deletedEvents: BigInt(await deleteWorkflowTree(deps, accessOf(context), workflowId)) };
     },

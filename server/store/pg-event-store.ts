@@ -8,17 +8,10 @@ import { readParents } from "../../db/statements/read-parents.ts";
 import { readScope, readSpaceScope } from "../../db/statements/read-scope.ts";
 import { readTails } from "../../db/statements/read-tails.ts";
 import { limits } from "../core/limits.ts";
-import {
-  type EventStore,
-  type Page,
-  type PageRequest,
-  type ScopeKey,
-  type ScopeState,
-  StoreError,
-} from "../core/ports.ts";
+import type { EventStore, Page, PageRequest, ScopeKey, ScopeState } from "../core/ports.ts";
 import { toAppendGroup, toGroupResult } from "./append-group.ts";
 import { CommitConnection } from "./commit-connection.ts";
-import { isDatabaseAway } from "./store-errors.ts";
+import { reading } from "./store-errors.ts";
 import { WordIndex } from "./word-index.ts";
 
 export interface PgEventStore extends EventStore {
@@ -49,14 +42,6 @@ export function createPgEventStore(options: DatabaseOptions & { commitConnection
       await Promise.all([...connections.map((connection) => connection.close()), pool.end()]);
     },
   };
-}
-
-async function reading<T>(read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    throw isDatabaseAway(error) ? new StoreError("away", (error as Error).message, error) : error;
-  }
 }
 
 async function scopeState(pool: Pool, streamId: string, scope: ScopeKey): Promise<ScopeState | undefined> {

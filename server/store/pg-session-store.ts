@@ -95,7 +95,7 @@ export function createPgSessionStore(pool: Pool): SessionStore {
     },
 
     async detach(sessionId, epoch, leaseMs) {
-      await db
+      const { rowCount } = await db
         .update(session)
         .set({
           state: SessionState.DETACHED,
@@ -109,24 +109,33 @@ export function createPgSessionStore(pool: Pool): SessionStore {
             sql`exists (select from ${producer} where ${ofSession} and ${producer.epoch} = ${epoch})`,
           ),
         );
+      return rowCount === 1;
     },
 
     async expire() {
       // The epoch too: who still holds an old connection must not go on writing for a session that others take for ended.
-      const { rowCount } = await pool.query({
+      const { rows } = await pool.query({
         name: "expire_sessions",
         text: `with closed as (
                  update session set state = $1, closed_ms = n.now, closed_reason = $2
                    from (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now) n
                   where closed_ms is null and lease_expires_ms < n.now
-                 returning stream_id, session_id
+                 returning stream_id, session_id, tenant_slug, workflow_id
+               ), fenced as (
+                 update producer p set epoch = p.epoch + 1 from closed c
+                  where p.stream_id = c.stream_id and p.workflow_id = '00000000-0000-0000-0000-000000000000'
+                    and p.producer_id = c.session_id::text
                )
-               update producer p set epoch = p.epoch + 1 from closed c
-                where p.stream_id = c.stream_id and p.workflow_id = '00000000-0000-0000-0000-000000000000'
-                  and p.producer_id = c.session_id::text`,
+               select c.session_id, c.tenant_slug, c.workflow_id, m.space
+                 from closed c left join memory_space m using (stream_id)`,
         values: [SessionState.CLOSED, ClosedReason.LEASE_EXPIRED],
       });
-      return rowCount ?? 0;
+      return rows.map((row) => ({
+        sessionId: row.session_id as string,
+        tenant: row.tenant_slug as string,
+        workflowId: (row.workflow_id as string | null) ?? undefined,
+        space: (row.space as string | null) ?? undefined,
+      }));
     },
   };
 }

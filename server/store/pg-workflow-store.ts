@@ -32,7 +32,7 @@ export function createPgWorkflowStore(pool: Pool): WorkflowStore {
         // A child is created after its parent in the same stream.
         .orderBy(asc(workflow.createdOffset))
         .limit(size + 1);
-      const page = cut(rows, size);
+      const page = cutWorkflows(rows, size);
       return {
         workflows: page.map(toWorkflow),
         nextOffset: rows.length > page.length ? page.at(-1)?.createdOffset : undefined,
@@ -67,7 +67,7 @@ async function list(
     .where(and(...conditions))
     .orderBy(desc(workflow.createdMs), desc(workflow.workflowId))
     .limit(size + 1);
-  const page = cut(rows, size);
+  const page = cutWorkflows(rows, size);
   const last = page.at(-1);
   return {
     workflows: page.map(toWorkflow),
@@ -113,7 +113,10 @@ async function deleteTree(db: NodePgDatabase, root: WorkflowIdentity): Promise<n
 }
 
 /** A page: at most `size` workflows and 1 MiB; one larger may stand alone. */
-function cut<R extends { name: string; metadata: object }>(rows: readonly R[], size: number): R[] {
+export function cutWorkflows<R extends { name: string; metadata: object }>(
+  rows: readonly R[],
+  size: number,
+): R[] {
   let bytes = 0;
   const fits = (row: R, i: number) => {
     bytes += 300 + Buffer.byteLength(row.name) + Buffer.byteLength(JSON.stringify(row.metadata));

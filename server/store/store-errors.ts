@@ -50,6 +50,15 @@ export function isDatabaseAway(error: unknown): boolean {
   return false;
 }
 
+/** A read: throws StoreError "away" while the database cannot be reached. */
+export async function reading<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw isDatabaseAway(error) ? new StoreError("away", (error as Error).message, error) : error;
+  }
+}
+
 /** The five characters of SQLSTATE, if Postgres answered at all. Errors of sockets have codes like ECONNRESET. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;

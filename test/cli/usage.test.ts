@@ -21,6 +21,7 @@ test.each([
   "workflow create",
   "workflow list",
   "workflow tree",
+  "workflow watch",
   "workflow close",
   "tenant",
   "tenant create",
@@ -30,6 +31,7 @@ test.each([
   "key revoke",
   "token",
   "token create",
+  "events",
   "migrate",
 ])("the help of “tributary %s” has examples and tells of --json", async (command) => {
   const { code, stdout } = await run([...command.split(" ").filter((word) => word !== ""), "--help"]);
@@ -81,6 +83,8 @@ test.each([
   [["tail", crypto.randomUUID()]],
   [["publish", crypto.randomUUID(), "t", "x"]],
   [["key", "list", "acme"]],
+  [["workflow", "watch"]],
+  [["events"]],
 ])("without a server, %j says how to get one", async (args) => {
   const { code, stdout, stderr } = await run(args, {
     env: { TRIBUTARY_URL: nobody, TRIBUTARY_API_KEY: "k" },

@@ -1,6 +1,7 @@
 /** What every Bus must do. An implementation's test file calls this with a factory. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Bus, Notice } from "../../server/core/ports.ts";
+import { limits } from "../../server/core/limits.ts";
+import type { Bus, Notice, SignalBody } from "../../server/core/ports.ts";
 import { newId } from "../support/database.ts";
 import { until } from "../support/until.ts";
 
@@ -71,6 +72,52 @@ export function busContract(name: string, createBus: () => Promise<Bus>): void {
       stop();
       bus.publish(notice(stream, 1));
       await until(() => expect(got).toEqual(["second"]));
+    });
+
+    test("brings signals to every listener of the topic and to no other, each a copy of its own", async () => {
+      const topic = `workflows.${newId()}`;
+      const body = { text: "ä", list: [1, 2.5, null, true], inner: { a: "b" } };
+      const got: [string, SignalBody][] = [];
+      await bus.onSignal(topic, (received) => {
+        got.push(["one", structuredClone(received)]);
+        (received as { text: string }).text = "changed";
+      });
+      await bus.onSignal(topic, (received) => got.push(["two", received]));
+      await bus.onSignal(newId(), () => got.push(["other", null]));
+      await bus.subscribe(topic, () => got.push(["a notice", null]));
+      bus.signal(topic, body);
+      await until(() =>
+        expect(got.toSorted(([a], [b]) => a.localeCompare(b))).toEqual([
+          ["one", body],
+          ["two", body],
+        ]),
+      );
+    });
+
+    test("signals without listeners; a late one gets only what is new, in order, until it stops", async () => {
+      const topic = newId();
+      bus.signal(topic, 0);
+      const got: SignalBody[] = [];
+      const stopped: SignalBody[] = [];
+      const stop = await bus.onSignal(topic, (body) => stopped.push(body));
+      await bus.onSignal(topic, (body) => got.push(body));
+      stop();
+      stop();
+      for (let i = 1; i <= 1000; i++) bus.signal(topic, i);
+      await until(() => expect(got).toEqual(Array.from({ length: 1000 }, (_, i) => i + 1)));
+      expect(stopped).toEqual([]);
+    });
+
+    test("carries signals up to their bound, and refuses what no bus could carry", async () => {
+      const topic = "a-topic.of_2.Words";
+      const largest = "x".repeat(limits.signalBytes - 2);
+      const got: SignalBody[] = [];
+      await bus.onSignal(topic, (body) => got.push(body));
+      expect(() => bus.signal(topic, `${largest}x`)).toThrow(RangeError);
+      for (const wrong of ["", "a b", "a..b", ".a", "a.", "a.*", "a.>", "ä"])
+        expect(() => bus.signal(wrong, null), wrong).toThrow(RangeError);
+      bus.signal(topic, largest);
+      await until(() => expect(got).toEqual([largest]));
     });
 
     test("is not degraded", () => {

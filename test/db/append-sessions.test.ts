@@ -221,7 +221,7 @@ describe("taking and ending", () => {
     const { session, batch } = await aSession();
     const living = await aSession();
     await database.pool.query("update session set lease_expires_ms = 1 where session_id = $1", [session]);
-    expect(await createPgSessionStore(database.pool).expire()).toBe(1);
+    expect(await createPgSessionStore(database.pool).expire()).toHaveLength(1);
     expect((await run([batch(1, [{}])]))[0]).toMatchObject({ refusals: [{ why: "fenced" }] });
     expect(await createPgSessionStore(database.pool).find(session)).toMatchObject({
       state: 7,

@@ -6,10 +6,11 @@ import { addWorkflowClose } from "./close.ts";
 import { addWorkflowCreate } from "./create.ts";
 import { addWorkflowList } from "./list.ts";
 import { addWorkflowTree } from "./tree.ts";
+import { addWorkflowWatch } from "./watch.ts";
 
 export function addWorkflow(program: Command, cli: Cli): void {
-  const command = program.command("workflow").description("register, list and close workflows");
-  for (const add of [addWorkflowCreate, addWorkflowList, addWorkflowTree, addWorkflowClose])
+  const command = program.command("workflow").description("register, list, watch and close workflows");
+  for (const add of [addWorkflowCreate, addWorkflowList, addWorkflowTree, addWorkflowWatch, addWorkflowClose])
     add(command, cli);
   withExamples(
     command,

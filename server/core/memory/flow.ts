@@ -186,7 +186,7 @@ class Flow {
       );
     }
     const { streamId } = await this.#deps.spaces.require(this.#access, space);
-    const init = { ...session, target: { streamId, workflow: undefined } };
+    const init = { ...session, target: { streamId, workflow: undefined, space } };
     this.#session = this.#add(undefined, true, (signal) =>
       this.#deps.sessions.run(this.#access, this.#owner, init, this.#said, signal),
     );

@@ -55,8 +55,8 @@ export interface SessionStore {
     attached: readonly { readonly sessionId: string; readonly epoch: number; readonly state: number }[],
     leaseMs: number,
   ): Promise<readonly { readonly sessionId: string; readonly closedReason: number | undefined }[]>;
-  /** No connection holds it any more, unless another one does; the lease begins anew. */
-  detach(sessionId: string, epoch: number, leaseMs: number): Promise<void>;
-  /** Closes those whose lease is over. Returns how many. */
-  expire(): Promise<number>;
+  /** No connection holds it any more, and the lease begins anew. false: another connection does, or it is closed. */
+  detach(sessionId: string, epoch: number, leaseMs: number): Promise<boolean>;
+  /** Closes those whose lease is over, and returns them. */
+  expire(): Promise<readonly Pick<SessionRecord, "sessionId" | "tenant" | "workflowId" | "space">[]>;
 }

@@ -80,6 +80,8 @@ export interface SessionTerms {
   readonly tenant: string;
   readonly streamId: string;
   readonly workflowId: string | undefined;
+  /** Of observations: the name of its memory space. */
+  readonly space: string | undefined;
   readonly epoch: number;
   readonly lastSequence: number;
   readonly lastOffset: number;

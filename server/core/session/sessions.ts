@@ -32,6 +32,19 @@ export interface SessionsDeps {
   readonly calls: OpenCalls;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
+  /** Told when a session was attached, detached or closed here. Must not throw. */
+  readonly onChange: (change: SessionChange) => void;
+}
+
+/** What became of a session. One that moves to another connection is attached again, without a word between. */
+export interface SessionChange {
+  readonly kind: "attached" | "detached" | "closed";
+  readonly sessionId: string;
+  readonly tenant: string;
+  readonly workflowId: string | undefined;
+  readonly space: string | undefined;
+  /** Why it was detached or closed. */
+  readonly reason: ClosedReason | undefined;
 }
 
 /** Where a session writes. */
@@ -39,6 +52,8 @@ export interface SessionTarget {
   readonly streamId: string;
   /** Of task events. */
   readonly workflow: WorkflowIdentity | undefined;
+  /** Of observations. */
+  readonly space: string | undefined;
 }
 
 export interface SessionInit {
@@ -130,6 +145,7 @@ export class Sessions {
     signal: AbortSignal,
   ): AsyncGenerator<SessionReply> {
     const { terms, taken } = await this.#attach(access, init);
+    this.#tell("attached", terms, undefined);
     const session = new Session({ ...this.#deps, rates: this.#rates }, terms);
     const attached = { session, workflow: init.target.workflow };
     const other = this.#attached.get(terms.sessionId)?.session;
@@ -152,18 +168,18 @@ export class Sessions {
       if (isForGood(reason)) reason = await this.#endForGood(terms, reason);
       else if (reason !== ClosedReason.SUPERSEDED) {
         detached = true;
-        await this.#detach(terms);
+        await this.#detach(terms, reason);
       }
       yield session.closed(reason === ClosedReason.SUPERSEDED ? await this.#whoTookIt(terms) : reason);
     } finally {
       stopListening();
       if (this.#attached.get(terms.sessionId) === attached) this.#attached.delete(terms.sessionId);
-      if (reason === undefined && !detached) await this.#detach(terms);
+      if (reason === undefined && !detached) await this.#detach(terms, ClosedReason.DETACHED);
     }
   }
 
   async #attach(access: Access, init: SessionInit): Promise<{ terms: SessionTerms; taken: SessionResult }> {
-    const { streamId, workflow } = init.target;
+    const { streamId, workflow, space } = init.target;
     const resume = init.sessionId !== "";
     const sessionId = resume ? init.sessionId.toLowerCase() : randomUUID();
     if (resume) {
@@ -210,6 +226,7 @@ export class Sessions {
       tenant: access.tenant,
       streamId,
       workflowId: workflow?.workflowId,
+      space,
       epoch: taken.epoch,
       lastSequence: taken.lastSequence,
       lastOffset: taken.lastOffset,
@@ -264,6 +281,7 @@ export class Sessions {
     };
     const { result } = await this.#submit(command);
     if (result === "unknown") throw unknownSession(record.sessionId);
+    if (result === "ended") this.#tell("closed", record, ClosedReason.ADMIN);
   }
 
   /** Renews the leases of what is attached here, and closes what nobody has renewed. */
@@ -282,7 +300,8 @@ export class Sessions {
         live?.end((closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED);
       }
     }
-    await this.#deps.store.expire();
+    for (const expired of await this.#deps.store.expire())
+      this.#tell("closed", expired, ClosedReason.LEASE_EXPIRED);
   }
 
   #schedule(): void {
@@ -310,10 +329,21 @@ export class Sessions {
     return found;
   }
 
-  async #detach({ sessionId, epoch }: SessionTerms): Promise<void> {
+  #tell(
+    kind: SessionChange["kind"],
+    { sessionId, tenant, workflowId, space }: Omit<SessionChange, "kind" | "reason">,
+    reason: ClosedReason | undefined,
+  ): void {
+    this.#deps.onChange({ kind, sessionId, tenant, workflowId, space, reason });
+  }
+
+  async #detach(terms: SessionTerms, reason: ClosedReason): Promise<void> {
+    const { sessionId, epoch } = terms;
     try {
-      await this.#deps.store.detach(sessionId, epoch, limits.sessionLeaseMs);
+      if (await this.#deps.store.detach(sessionId, epoch, limits.sessionLeaseMs))
+        this.#tell("detached", terms, reason);
     } catch (error) {
+      this.#tell("detached", terms, reason);
       // The lease that runs ends it.
       this.#deps.onFailure(`session ${sessionId} could not be noted as detached`, error as Error);
     }
@@ -324,13 +354,19 @@ export class Sessions {
    * message: then the end is written when the lock is free, or the lease ends the session.
    */
   async #endForGood(terms: SessionTerms, reason: ClosedReason): Promise<ClosedReason> {
-    const ended = this.#submit(this.#endCommand(terms, reason)).catch((error: Error) => {
-      this.#deps.onFailure(
-        `the end of session ${terms.sessionId} could not be noted; its lease ends it`,
-        error,
-      );
-      return undefined;
-    });
+    const ended = this.#submit(this.#endCommand(terms, reason)).then(
+      (answer) => {
+        if (answer.result === "ended") this.#tell("closed", terms, reason);
+        return answer;
+      },
+      (error: Error) => {
+        this.#deps.onFailure(
+          `the end of session ${terms.sessionId} could not be noted; its lease ends it`,
+          error,
+        );
+        return undefined;
+      },
+    );
     let cancel = () => {};
     const late = new Promise<undefined>((resolve) => {
       cancel = this.#deps.clock.after(endWaitMs, () => resolve(undefined));

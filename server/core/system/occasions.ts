@@ -1,0 +1,66 @@
+/** What the parts of the service have to tell, as system events. Names of metadata are part of what readers rely on. */
+import type { NewEvent } from "../event.ts";
+import { ClosedReason } from "../session/session.ts";
+import type { SessionChange } from "../session/sessions.ts";
+import { type NewSystemEvent, SystemEventType } from "./system-events.ts";
+
+export const toLife = (
+  type: typeof SystemEventType.STARTUP | typeof SystemEventType.SHUTDOWN,
+): NewSystemEvent => ({
+  type,
+  component: "server",
+  message: type === SystemEventType.STARTUP ? "started" : "draining: it takes nothing new, and then stops",
+});
+
+export const toWarning = (component: string, message: string, error: Error): NewSystemEvent => ({
+  type: SystemEventType.WARNING,
+  component,
+  message,
+  metadata: { error: error.message },
+});
+
+/** A bug. The caller got the id. */
+export const toError = (errorId: string, error: unknown): NewSystemEvent => ({
+  type: SystemEventType.ERROR,
+  component: "rpc",
+  message: "internal error; its id is in the log",
+  metadata: { error_id: errorId, error: error instanceof Error ? error.message : String(error) },
+});
+
+const sessionTypes = {
+  attached: SystemEventType.SESSION_ATTACHED,
+  detached: SystemEventType.SESSION_DETACHED,
+  closed: SystemEventType.SESSION_CLOSED,
+} as const;
+
+export function toSessionEvent({
+  kind,
+  sessionId,
+  tenant,
+  workflowId,
+  space,
+  reason,
+}: SessionChange): NewSystemEvent {
+  const why = Object.entries(ClosedReason).find(([, value]) => value === reason)?.[0];
+  return {
+    type: sessionTypes[kind],
+    component: "sessions",
+    message: `session ${sessionId} ${kind}${why === undefined ? "" : `: ${why}`}`,
+    tenant,
+    metadata: { session_id: sessionId, workflow_id: workflowId, space, reason: why },
+  };
+}
+
+export const toDropped = (tenant: string, event: NewEvent, why: string): NewSystemEvent => ({
+  type: SystemEventType.ENTRY_DROPPED,
+  component: "publish",
+  message: `an accepted event could not be stored: ${why}`,
+  tenant,
+  metadata: {
+    workflow_id: event.workflowId,
+    task_execution_id: event.taskExecutionId,
+    producer_id: event.producerId === "" ? undefined : event.producerId,
+    sequence: event.producerId === "" ? undefined : String(event.sequence),
+    reason: why,
+  },
+});
