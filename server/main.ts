@@ -203,7 +203,7 @@ async function open(
     busTrouble: () => bus.degraded(),
   });
   await databaseWatch.start();
-  const stopHealth = appender.onAwayChange(() => health.look());
+  const stopHealth = appender.onWaitChange(() => health.look());
   const stopPressure = watchPressure(appender.lanes, systemEvents);
   closers.push({
     name: "the watch on the database",

@@ -10,7 +10,7 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { AppendEntries, Chain, Command, CommandResult, EntriesResult } from "./command.ts";
+import type { AppendEntries, Chain, Command, CommandResult, EntriesResult, Lane } from "./command.ts";
 import { passedType } from "./command.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { DomainError } from "./errors.ts";
@@ -58,7 +58,7 @@ export class Appender {
   readonly #uncertain = new WeakSet<Queued>();
   #stopped = false;
   #awayReason: string | undefined;
-  readonly #awayListeners = new Set<() => void>();
+  readonly #waitListeners = new Set<() => void>();
 
   constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
     this.#deps = deps;
@@ -99,8 +99,8 @@ export class Appender {
   }
 
   /** When to try again after "full", ms. */
-  retryHintMs(command: Command): number {
-    return this.#drainRate.hintMs(this.lanes.usage.read(command.lane).entries / 2);
+  retryHintMs(lane: Lane): number {
+    return this.#drainRate.hintMs(this.lanes.usage.read(lane).entries / 2);
   }
 
   /** Why nothing can be stored right now; undefined: as far as known it can. */
@@ -108,16 +108,27 @@ export class Appender {
     return this.#awayReason;
   }
 
-  /** Called when `awayReason` comes or goes. Returns how to stop it. */
-  onAwayChange(listener: () => void): () => void {
-    this.#awayListeners.add(listener);
-    return () => this.#awayListeners.delete(listener);
+  /** Why entries of this stream wait longer than others; undefined: as far as known they do not. */
+  waitReason(streamId: string): string | undefined {
+    return (
+      this.#awayReason ?? (this.#holds.has(streamId) ? "the stream is locked by somebody else" : undefined)
+    );
+  }
+
+  /** Called when `awayReason`, or the `waitReason` of a stream, comes or goes. Returns how to stop it. */
+  onWaitChange(listener: () => void): () => void {
+    this.#waitListeners.add(listener);
+    return () => this.#waitListeners.delete(listener);
+  }
+
+  #tellWaiting(): void {
+    for (const listener of this.#waitListeners) listener();
   }
 
   #setAway(reason: string | undefined): void {
     const changed = (this.#awayReason === undefined) !== (reason === undefined);
     this.#awayReason = reason;
-    if (changed) for (const listener of this.#awayListeners) listener();
+    if (changed) this.#tellWaiting();
   }
 
   /** Gives up what waits of a chain; it is settled as skipped, at once unless a commit is under way with it. */
@@ -238,7 +249,7 @@ export class Appender {
     let entries = 0;
     for (const [i, item] of stored.entries()) {
       this.lanes.clearSuspicion(item.command.streamId);
-      this.#holds.delete(item.command.streamId);
+      if (this.#holds.delete(item.command.streamId)) this.#tellWaiting();
       entries += item.command.entries;
       settle(item, results[i] as CommandResult);
     }
@@ -251,6 +262,7 @@ export class Appender {
     for (const [streamId, items] of Map.groupBy(this.#dropBroken(held), (item) => item.command.streamId)) {
       const times = this.#holds.get(streamId) ?? 0;
       this.#holds.set(streamId, times + 1);
+      if (times === 0) this.#tellWaiting();
       for (const item of items.filter((candidate) => isImpatient(candidate, now))) {
         settle(
           item,

@@ -222,7 +222,7 @@ export function refusedOffer(
   return new DomainError(
     "resource_exhausted",
     `the ${command.lane} lane is full (${reading.entries} of ${reading.capacityEntries} entries, ${reading.bytes} of ${reading.capacityBytes} bytes, of which one tenant may hold what is free); try again later`,
-    { retryAfterMs: appender.retryHintMs(command) },
+    { retryAfterMs: appender.retryHintMs(command.lane) },
   );
 }
 

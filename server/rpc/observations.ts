@@ -10,8 +10,8 @@ import {
 import { EventType, noWorkflow, payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Space, Observation as StoredObservation } from "../core/memory/memory-store.ts";
+import type { SessionEntry, SessionInput } from "../core/session/messages.ts";
 import { RejectionCode } from "../core/session/rejection.ts";
-import type { SessionEntry, SessionInput } from "../core/session/session.ts";
 import { invalidReason } from "./validation.ts";
 
 const absent = { confidence: 1, importance: 0.5 };

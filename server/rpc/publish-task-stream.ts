@@ -12,8 +12,8 @@ import type { Clock } from "../core/clock.ts";
 import { payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Registry } from "../core/registry.ts";
+import type { SessionEntry, SessionInput } from "../core/session/messages.ts";
 import { RejectionCode } from "../core/session/rejection.ts";
-import type { SessionEntry, SessionInput } from "../core/session/session.ts";
 import { type SessionCallDeps, type SessionKind, sessionCall } from "./session-call.ts";
 import { invalidReason } from "./validation.ts";
 

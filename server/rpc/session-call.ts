@@ -14,7 +14,7 @@ import type {
 import { toCallOwner } from "../auth/principal.ts";
 import type { Access } from "../core/access.ts";
 import { DomainError } from "../core/errors.ts";
-import type { SessionInput } from "../core/session/session.ts";
+import type { SessionInput } from "../core/session/messages.ts";
 import type { Sessions, SessionTarget } from "../core/session/sessions.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";

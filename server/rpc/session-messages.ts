@@ -10,7 +10,7 @@ import {
   type SessionReplySchema,
 } from "../../gen/tributary/v1/session_pb.ts";
 import type { Lane } from "../core/command.ts";
-import type { SessionInput } from "../core/session/session.ts";
+import type { SessionInput } from "../core/session/messages.ts";
 import type { SessionInit, SessionReply, SessionTarget } from "../core/session/sessions.ts";
 
 const lanes: Readonly<Partial<Record<Priority, Lane>>> = {

@@ -3,8 +3,8 @@ import { and, desc, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type { Pool } from "../../db/pool.ts";
 import { memorySpace, producer, session } from "../../db/schema.ts";
-import { ClosedReason } from "../core/session/session.ts";
-import { type SessionRecord, SessionState, type SessionStore } from "../core/session/session-store.ts";
+import { ClosedReason, SessionState } from "../core/session/messages.ts";
+import type { SessionRecord, SessionStore } from "../core/session/session-store.ts";
 
 const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 

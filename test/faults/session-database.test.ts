@@ -81,6 +81,35 @@ test("the state is ERROR, entries wait, and all are stored when it is back", {
   expect(await stored(acme, workflowId)).toEqual(texts(120));
 });
 
+test("somebody who holds the lock of one stream puts its sessions into ERROR, and no others", {
+  timeout: 90_000,
+}, async () => {
+  const [locked, free] = [await newWorkflow(acme), await newWorkflow(acme)];
+  const call = await openSession(acme, locked);
+  const other = await openSession(acme, free);
+  const client = await pool.connect();
+  try {
+    await client.query("begin");
+    await client.query(
+      "select from stream where stream_id = (select stream_id from workflow where workflow_id = $1) for update",
+      [locked],
+    );
+    call.batch(1, texts(10));
+    await state(call, SessionState.ERROR);
+    expect(call.all("status").at(-1)?.message).toContain("locked by somebody else");
+    other.batch(1, texts(10));
+    await other.durable(10);
+    expect(other.all("status")).toEqual([]);
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
+  await call.durable(10, 20_000);
+  await state(call, SessionState.ACTIVE);
+  expect(call.rejections()).toEqual([]);
+  expect(await stored(acme, locked)).toEqual(texts(10));
+});
+
 test("a close with drain, and a half-close, wait for it", { timeout: 90_000 }, async () => {
   await ready();
   const workflowId = await newWorkflow(acme);

@@ -1,17 +1,5 @@
 /** What is known of sessions beside their streams: who they belong to, whether they live. Taking and ending goes by `append`. */
 
-export const SessionState = {
-  ACTIVE: 1,
-  PAUSED: 2,
-  BACKPRESSURE: 3,
-  OVERLOADED: 4,
-  ERROR: 5,
-  DRAINING: 6,
-  CLOSED: 7,
-  DETACHED: 8,
-} as const;
-export type SessionState = (typeof SessionState)[keyof typeof SessionState];
-
 export interface SessionRecord {
   readonly sessionId: string;
   readonly tenant: string;

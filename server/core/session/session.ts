@@ -14,65 +14,17 @@ import { splitAtHazards } from "../hazards.ts";
 import { limits } from "../limits.ts";
 import { Wakeup } from "../wakeup.ts";
 import { Intake, type Rejection } from "./intake.ts";
+import {
+  ClosedReason,
+  FlowAction,
+  type SessionEntry,
+  type SessionInput,
+  type SessionOutput,
+  SessionState,
+} from "./messages.ts";
 import { Pressure } from "./pressure.ts";
 import type { Rates } from "./rate.ts";
 import { RejectionCode, toFinalRejection } from "./rejection.ts";
-import { SessionState } from "./session-store.ts";
-
-/** Numbers of tributary.v1.SessionClosedReason. */
-export const ClosedReason = {
-  CLIENT: 1,
-  SUPERSEDED: 2,
-  LEASE_EXPIRED: 3,
-  DRAINING: 4,
-  CREDENTIAL_EXPIRED: 5,
-  REVOKED: 6,
-  ADMIN: 7,
-  DETACHED: 8,
-} as const;
-export type ClosedReason = (typeof ClosedReason)[keyof typeof ClosedReason];
-
-/** An entry as the client sent it: an event without number and producer, or why it can never be stored. */
-export type SessionEntry =
-  | { readonly kind: "event"; readonly event: Omit<NewEvent, "producerId" | "sequence"> }
-  | { readonly kind: "invalid"; readonly code: number; readonly message: string };
-
-export type SessionInput =
-  | { readonly kind: "batch"; readonly first: number; readonly entries: readonly SessionEntry[] }
-  | { readonly kind: "flow"; readonly action: number; readonly preferredRate: number }
-  | { readonly kind: "close"; readonly drain: boolean; readonly lastSequence: number }
-  | { readonly kind: "heartbeat" }
-  | { readonly kind: "bad"; readonly message: string };
-
-export type SessionOutput =
-  | {
-      readonly kind: "ack";
-      readonly upTo: number;
-      readonly level: "accepted" | "durable";
-      readonly lastOffset: number;
-      readonly credit: number;
-      readonly creditBytes: number;
-    }
-  | ({ readonly kind: "rejected" } & Rejection)
-  | {
-      readonly kind: "status";
-      readonly state: SessionState;
-      readonly queueDepth: number;
-      readonly queueCapacity: number;
-      readonly pressure: number;
-      readonly retryAfterMs: number;
-      readonly message: string;
-    }
-  | { readonly kind: "cancel_requested"; readonly workflowId: string; readonly reason: string }
-  | { readonly kind: "heartbeat" }
-  | {
-      readonly kind: "closed";
-      readonly reason: ClosedReason;
-      readonly finalSequence: number;
-      readonly lastOffset: number;
-      readonly discarded: number;
-      readonly reconnectAfterMs: number;
-    };
 
 /** What the session is about, as its attach settled it. */
 export interface SessionTerms {
@@ -97,14 +49,11 @@ export interface SessionTerms {
 export interface SessionDeps {
   readonly appender: Pick<
     Appender,
-    "submit" | "discard" | "retryHintMs" | "awayReason" | "onAwayChange" | "lanes"
+    "submit" | "discard" | "retryHintMs" | "waitReason" | "onWaitChange" | "lanes"
   >;
   readonly clock: Clock;
   readonly rates: Rates;
 }
-
-/** Numbers of tributary.v1.FlowAction. */
-export const FlowAction = { PAUSE: 1, RESUME: 2, SLOW_DOWN: 3, SPEED_UP: 4, BUFFER_STATUS: 5 } as const;
 
 /** So many answers may wait for a client that does not read; then nothing more is read of it. */
 const mostAnswers = 1000;
@@ -157,9 +106,13 @@ export class Session {
   get state(): SessionState {
     if (this.#ending !== undefined) return SessionState.DRAINING;
     if (this.#intake.paused) return SessionState.PAUSED;
-    if (this.#deps.appender.awayReason !== undefined && this.#unsettled > 0) return SessionState.ERROR;
+    if (this.#unsettled > 0 && this.#waitReason !== undefined) return SessionState.ERROR;
     if (this.#pressure.state === "overloaded") return SessionState.OVERLOADED;
     return this.#pressure.state === "backpressure" ? SessionState.BACKPRESSURE : SessionState.ACTIVE;
+  }
+
+  get #waitReason(): string | undefined {
+    return this.#deps.appender.waitReason(this.terms.streamId);
   }
 
   /** Ends the connection in words. The first reason counts, but a later one may hurry it. */
@@ -184,7 +137,7 @@ export class Session {
     const ring = () => this.#wakeup.ring();
     signal.addEventListener("abort", ring, { once: true });
     const stops = [
-      this.#deps.appender.onAwayChange(ring),
+      this.#deps.appender.onWaitChange(ring),
       this.#deps.appender.lanes.onPressure(() => this.#onPressure()),
     ];
     void this.#read(inputs, signal);
@@ -377,7 +330,7 @@ export class Session {
     if (offer === "closed") return []; // the server stops; the drain says so
     const { lanes } = this.#deps.appender;
     const { lane } = this.terms;
-    const retryAfterMs = this.#deps.appender.retryHintMs({ lane } as Parameters<Appender["retryHintMs"]>[0]);
+    const retryAfterMs = this.#deps.appender.retryHintMs(lane);
     const reading = lanes.usage.read(lane);
     return this.#intake.refuse(
       sequence,
@@ -525,7 +478,7 @@ export class Session {
 
   #status(): SessionOutput {
     const { lane } = this.terms;
-    const { lanes, awayReason } = this.#deps.appender;
+    const { lanes } = this.#deps.appender;
     const { entries, capacityEntries } = lanes.usage.read(lane);
     const { state } = this;
     this.#toldState = state;
@@ -536,10 +489,8 @@ export class Session {
       queueDepth: entries,
       queueCapacity: capacityEntries,
       pressure: this.#pressure.level,
-      retryAfterMs: full
-        ? this.#deps.appender.retryHintMs({ lane } as Parameters<Appender["retryHintMs"]>[0])
-        : 0,
-      message: state === SessionState.ERROR ? `entries wait: ${awayReason}` : "",
+      retryAfterMs: full ? this.#deps.appender.retryHintMs(lane) : 0,
+      message: state === SessionState.ERROR ? `entries wait: ${this.#waitReason}` : "",
     };
   }
 

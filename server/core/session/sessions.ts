@@ -15,14 +15,9 @@ import { limits } from "../limits.ts";
 import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
 import type { TenantStore } from "../tenants.ts";
+import { ClosedReason, type SessionInput, type SessionOutput } from "./messages.ts";
 import { Rates } from "./rate.ts";
-import {
-  ClosedReason,
-  Session,
-  type SessionInput,
-  type SessionOutput,
-  type SessionTerms,
-} from "./session.ts";
+import { Session, type SessionTerms } from "./session.ts";
 import type { SessionRecord, SessionStore } from "./session-store.ts";
 
 export interface SessionsDeps {

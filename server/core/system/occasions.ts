@@ -1,6 +1,6 @@
 /** What the parts of the service have to tell, as system events. Names of metadata are part of what readers rely on. */
 import type { NewEvent } from "../event.ts";
-import { ClosedReason } from "../session/session.ts";
+import { ClosedReason } from "../session/messages.ts";
 import type { SessionChange } from "../session/sessions.ts";
 import { type NewSystemEvent, SystemEventType } from "./system-events.ts";
 
