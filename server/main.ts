@@ -27,6 +27,7 @@ import { Registry } from "./core/registry.ts";
 import { Sessions } from "./core/session/sessions.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
+import { Variables } from "./core/variables/variables.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
@@ -38,6 +39,7 @@ import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
+import { createPgVariableStore } from "./store/pg-variable-store.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
 
 export interface RunningServer {
@@ -139,6 +141,7 @@ async function open(
   closers.push({ name: "the sessions", close: () => sessions.close() });
 
   const memory = createPgMemoryStore(store.pool);
+  const variableStore = createPgVariableStore(store.pool);
 
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
@@ -162,6 +165,8 @@ async function open(
     sessionStore,
     memory,
     spaces: new Spaces(memory),
+    variableStore,
+    variables: new Variables({ appender, registry, variableStore, clock }),
     tenants,
     authenticator,
     tokens,

@@ -1,0 +1,333 @@
+-- append learns variables (docs/variables.md): two ops more, nothing else is new against 0005. A change of variables is
+-- decided under the stream's lock and stored with its entries in the same transaction, so the rows of a workflow are at any
+-- moment what its entries say.
+--
+-- Ops run one after another, each seeing what the last one did; so several of one stream may share a group.
+
+-- The names that entries give to tributary.v1.VariableType.
+create function variable_type_name(p_type int) returns text language sql immutable as $$
+  select (array['BOOLEAN', 'INTEGER', 'FLOAT', 'STRING', 'CHOICE', 'JSON'])[p_type]
+$$;
+--> statement-breakpoint
+
+-- Sets the variables of op.items, all or none; their names differ. Each has
+--   n name   t type, if it is new   v value, as JSON text   m metadata to merge   x: empty the metadata first
+--   c constraints as JSON text; '': none; null: as they are
+--   e the version that it must have (0: must not exist); null: any   r the rules it was judged by (0: does not exist)
+-- Values and constraints are texts, and entries are put together as text, so that every number stays as it was written.
+-- op.full: the answer also has each one's metadata.
+create function append_set_variables(op jsonb, p_recorded bigint) returns jsonb language plpgsql volatile as $$
+declare
+  v_workflow uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_status int;
+  v_next bigint;
+  v_answer jsonb;
+  c_metadata_bytes constant int := 16384;
+begin
+  select w.status, s.next_offset into v_status, v_next
+    from workflow w join stream s using (stream_id) where w.workflow_id = v_workflow and w.stream_id = v_stream;
+  if not found then
+    return '{"result": "unknown"}';
+  end if;
+  if v_status <> 1 then
+    return jsonb_build_object('result', 'closed', 'status', v_status);
+  end if;
+
+  with given as materialized (
+    select no, n as name, t as type, v as value, c as constraints, coalesce(m, '{}') as metadata, coalesce(x, false) as cleared,
+           e as expected, r as rules
+      from rows from (jsonb_to_recordset(op -> 'items') as (n text, t int, v text, c text, m jsonb, x boolean, e bigint, r bigint))
+           with ordinality as i(n, t, v, c, m, x, e, r, no)
+  ), found as materialized (
+    -- offset 0: one index look-up a name, whatever the planner believes of the table's size.
+    select g.no, g.name, g.value, g.metadata <> '{}' as adds_metadata, g.expected, g.rules,
+           coalesce(v.lives, false) as lives, coalesce(v.version, 0) as version, coalesce(v.rules_version, 0) as rules_version,
+           case when v.lives then v.type else g.type end as type,
+           case when v.lives then v.value end as old_value,
+           case when v.lives then v.constraints end as old_constraints,
+           case when g.constraints is not null then nullif(g.constraints, '')
+                when v.lives then v.constraints end as constraints,
+           case when v.lives and not g.cleared then v.metadata else '{}' end || g.metadata as metadata,
+           case when v.lives then v.created_ms else p_recorded end as created_ms
+      from given g
+      left join lateral (select *, not deleted as lives from variable
+                          where workflow_id = v_workflow and name = g.name offset 0) as v on true
+  ), judged as materialized (
+    select *,
+           case when expected <> case when lives then version else 0 end then 'conflict'
+                when rules <> case when lives then rules_version else 0 end then 'rules'
+                when adds_metadata and (select sum(octet_length(key) + octet_length(value)) from jsonb_each_text(metadata))
+                                       > c_metadata_bytes then 'metadata'
+           end as problem,
+           rules_version + (not lives or constraints is distinct from old_constraints)::int as new_rules
+      from found
+  ), fine as materialized (
+    select * from judged where not exists (select from judged where problem is not null)
+  ), stored as (
+    insert into variable (workflow_id, name, type, value, constraints, metadata, version, rules_version, source, "offset",
+                          deleted, created_ms, updated_ms)
+    select v_workflow, name, type, value, constraints, metadata, version + 1, new_rules, op ->> 'source', v_next - 1 + no,
+           false, created_ms, p_recorded
+      from fine
+    on conflict (workflow_id, name) do update
+       set (type, value, constraints, metadata, version, rules_version, source, "offset", deleted, created_ms, updated_ms)
+         = (excluded.type, excluded.value, excluded.constraints, excluded.metadata, excluded.version, excluded.rules_version,
+            excluded.source, excluded."offset", false, excluded.created_ms, excluded.updated_ms)
+  ), entered as (
+    insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,
+                       payload, payload_is_text, timestamp_ms, recorded_ms)
+    select v_stream, v_next - 1 + no, v_workflow, '', '', 0, 30,
+           convert_to(concat(
+             '{"name":', to_json(name), ',"type":"', variable_type_name(type), '","value":', value,
+             ',"oldValue":' || old_value, ',"constraints":' || constraints, ',"metadata":', metadata,
+             ',"version":', version + 1, ',"source":', to_json(op ->> 'source'), ',"createdMs":', created_ms, '}'), 'UTF8'),
+           true, p_recorded, p_recorded
+      from fine
+  ), moved as (
+    update stream set next_offset = v_next + (select count(*) from fine) where stream_id = v_stream
+  )
+  select case when exists (select from judged where problem = 'conflict') then
+           (select jsonb_build_object('result', 'conflict', 'conflicts',
+                     jsonb_agg(jsonb_build_array(no - 1, case when lives then version else 0 end) order by no))
+              from judged where problem = 'conflict')
+         when exists (select from judged where problem = 'rules') then
+           (select jsonb_build_object('result', 'rules', 'stale', jsonb_agg(no - 1 order by no)) from judged where problem = 'rules')
+         when exists (select from judged where problem is not null) then
+           (select jsonb_build_object('result', 'metadata', 'large', jsonb_agg(no - 1 order by no))
+              from judged where problem = 'metadata')
+         else
+           (select jsonb_build_object('result', 'set', 'offset', v_next, 'set', jsonb_agg(
+                     case when (op -> 'full')::boolean
+                          then jsonb_build_array(version + 1, new_rules, created_ms, metadata)
+                          else jsonb_build_array(version + 1, new_rules, created_ms) end order by no))
+              from fine)
+         end into v_answer;
+  return v_answer;
+end $$;
+--> statement-breakpoint
+
+-- The row stays without its content, so that its versions and its rules' versions go on.
+create function append_delete_variable(op jsonb, p_recorded bigint) returns jsonb language plpgsql volatile as $$
+declare
+  v_workflow uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_status int;
+  v_offset bigint;
+  v_self variable%rowtype;
+begin
+  select w.status, s.next_offset into v_status, v_offset
+    from workflow w join stream s using (stream_id) where w.workflow_id = v_workflow and w.stream_id = v_stream;
+  if not found then
+    return '{"result": "unknown"}';
+  end if;
+  if v_status <> 1 then
+    return jsonb_build_object('result', 'closed', 'status', v_status);
+  end if;
+  select * into v_self from variable where workflow_id = v_workflow and name = op ->> 'name' and not deleted;
+  if not found then
+    return '{"result": "missing"}';
+  end if;
+  if (op ->> 'expected')::bigint <> v_self.version then
+    return jsonb_build_object('result', 'conflict', 'conflicts', jsonb_build_array(jsonb_build_array(0, v_self.version)));
+  end if;
+  insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,
+                     payload, payload_is_text, timestamp_ms, recorded_ms)
+  values (v_stream, v_offset, v_workflow, '', '', 0, 31,
+          convert_to(concat(
+            '{"name":', to_json(v_self.name), ',"type":"', variable_type_name(v_self.type), '","oldValue":', v_self.value,
+            ',"constraints":' || v_self.constraints, ',"metadata":', v_self.metadata, ',"version":', v_self.version,
+            ',"source":', to_json(op ->> 'source'), ',"createdMs":', v_self.created_ms, '}'), 'UTF8'),
+          true, p_recorded, p_recorded);
+  update variable set value = 'null', constraints = null, metadata = '{}', source = op ->> 'source', "offset" = v_offset,
+                      deleted = true, updated_ms = p_recorded
+   where workflow_id = v_workflow and name = v_self.name;
+  update stream set next_offset = v_offset + 1 where stream_id = v_stream;
+  return jsonb_build_object('result', 'deleted', 'offset', v_offset);
+end $$;
+--> statement-breakpoint
+
+create or replace function append(
+  p_streams uuid[],
+  k_stream int[], k_workflow uuid[], k_task text[], k_producer text[], k_epoch bigint[],
+  e_key int[], e_sequence bigint[], e_type smallint[], e_timestamp bigint[],
+  e_start int[], e_size int[], e_is_text boolean[], e_chain int[],
+  o_entry int[], o_id text[], o_metadata text[], o_confidence real[], o_importance real[], o_observed bigint[],
+  p_ops jsonb, p_payload bytea,
+  -- One per entry: 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older
+  -- epoch, 8 passed (e_type 0), 9 observation id taken. null: all stored.
+  out decisions smallint[],
+  -- One per stream: offset of its first new entry, and of its last after this call.
+  out first_offsets bigint[], out last_offsets bigint[],
+  -- One per op.
+  out op_results jsonb,
+  out recorded_ms bigint
+) language plpgsql volatile
+-- Plans made while the tables were small must not outlive that: always by index, planned once.
+set enable_seqscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_op jsonb;
+  v_recorded bigint;
+  v_decisions smallint[];
+  v_next bigint[];
+  c_nil constant uuid := '00000000-0000-0000-0000-000000000000';
+begin
+  perform 1 from stream where stream_id = any (p_streams) order by stream_id for update;
+
+  v_recorded := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+  select array_agg(coalesce(s.next_offset, 1) order by p.no) into v_next
+    from unnest(p_streams) with ordinality as p(stream_id, no) left join stream s using (stream_id);
+  first_offsets := v_next;
+  op_results := '[]';
+
+  if cardinality(e_key) > 0 then
+    if exists (
+      select from (
+        select e.sequence <= lag(e.sequence) over (
+                 partition by case when k.epoch > 0 then c_nil else k.workflow_id end, k.producer_id order by e.no) as hazard
+          from unnest(e_key, e_sequence) with ordinality as e(key_no, sequence, no)
+          join unnest(k_workflow, k_producer, k_epoch) with ordinality as k(workflow_id, producer_id, epoch, no)
+            on k.no = e.key_no
+         where k.producer_id <> ''
+        union all
+        select bool_or(e.type in (9, 10, 11)) over (
+                 partition by k.workflow_id, k.task order by e.no rows between unbounded preceding and 1 preceding)
+          from unnest(e_key, e_type) with ordinality as e(key_no, type, no)
+          join unnest(k_workflow, k_task) with ordinality as k(workflow_id, task, no) on k.no = e.key_no
+         where e_type && array[9, 10, 11]::smallint[]
+      ) as pairs where hazard
+    ) then
+      raise exception 'append: entries of one group depend on one another' using errcode = 'TR001';
+    end if;
+
+    with key as (
+      -- Scalar subqueries: always one index look-up a key, whatever the planner believes of the tables' sizes.
+      select k.no, k.producer_id <> '' as numbered,
+             (select w.status from workflow w
+               where w.workflow_id = k.workflow_id and w.stream_id = p_streams[k.stream_no]) as status,
+             exists (select from task t where t.workflow_id = k.workflow_id and t.task_execution_id = k.task) as task_closed,
+             (select p.last_sequence from producer p
+               where p.stream_id = p_streams[k.stream_no]
+                 and p.workflow_id = case when k.epoch > 0 then c_nil else k.workflow_id end
+                 and p.producer_id = k.producer_id and p.epoch = k.epoch) as last_sequence,
+             k.epoch > 0 as in_session
+        from unnest(k_stream, k_workflow, k_task, k_producer, k_epoch)
+             with ordinality as k(stream_no, workflow_id, task, producer_id, epoch, no)
+    ), judged as (
+      select e.no, e.chain,
+             case when key.in_session and key.last_sequence is null then 7
+                  when key.numbered and e.sequence <= key.last_sequence then 2
+                  when e.type = 0 then 8
+                  when key.status is null then 5
+                  when key.status <> 1 then 3
+                  when key.task_closed then 4
+                  else 1 end as decision
+        from unnest(e_key, e_sequence, e_type, e_chain) with ordinality as e(key_no, sequence, type, chain, no)
+        join key on key.no = e.key_no
+    )
+    select array_agg(case when decision = 1 and chain > 0 and no > first_refused then 6 else decision end order by no)
+      into v_decisions
+      from (select *, min(no) filter (where decision >= 3) over (partition by chain) as first_refused from judged) as j;
+
+    if cardinality(o_entry) > 0 then
+      if exists (
+        select from unnest(o_entry, o_id) as o(no, id) group by k_stream[e_key[o.no]], o.id having count(*) > 1
+      ) then
+        raise exception 'append: two observations of one group have the same id' using errcode = 'TR001';
+      end if;
+      -- So far they belong to an unknown workflow (5); in a space none is needed.
+      select array_agg(case when decision <> 5 or id is null or workflow_id <> c_nil
+                              or not exists (select from stream s where s.stream_id = e.stream_id and s.kind = 2) then decision
+                            when exists (select from observation x
+                                          where x.stream_id = e.stream_id and x.observation_id = e.id) then 9
+                            else 1 end order by no)
+        into v_decisions
+        from (select d.decision, d.no, o.id, k_workflow[e_key[d.no]] as workflow_id,
+                     p_streams[k_stream[e_key[d.no]]] as stream_id
+                from unnest(v_decisions) with ordinality as d(decision, no)
+                left join unnest(o_entry, o_id) as o(no, id) on o.no = d.no) as e;
+    end if;
+
+    insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,
+                       payload, payload_is_text, timestamp_ms, recorded_ms)
+    select p_streams[k.stream_no], v_next[k.stream_no] - 1 + row_number() over (partition by k.stream_no order by e.no),
+           nullif(k.workflow_id, c_nil), k.task, k.producer_id, e.sequence, e.type,
+           case when e.size >= 0 then substring(p_payload from e.start for e.size) end, e.is_text,
+           e.timestamp_ms, v_recorded
+      from unnest(e_key, e_sequence, e_type, e_timestamp, e_start, e_size, e_is_text, v_decisions)
+           with ordinality as e(key_no, sequence, type, timestamp_ms, start, size, is_text, decision, no)
+      join unnest(k_stream, k_workflow, k_task, k_producer)
+           with ordinality as k(stream_no, workflow_id, task, producer_id, no) on k.no = e.key_no
+     where e.decision = 1;
+
+    if cardinality(o_entry) > 0 then
+      insert into observation (stream_id, "offset", observation_id, session_id, metadata, confidence, importance,
+                               observed_ms, search)
+      select s.stream_id, s.o, o.id, s.producer_id::uuid, o.metadata::jsonb, o.confidence, o.importance, o.observed_ms,
+             observation_search(s.stream_id, substring(p_payload from s.start for s.size))
+        from (select e.no, p_streams[k.stream_no] as stream_id, k.producer_id, e.start, e.size,
+                     v_next[k.stream_no] - 1 + row_number() over (partition by k.stream_no order by e.no) as o
+                from unnest(e_key, e_start, e_size, v_decisions) with ordinality as e(key_no, start, size, decision, no)
+                join unnest(k_stream, k_producer) with ordinality as k(stream_no, producer_id, no) on k.no = e.key_no
+               where e.decision = 1) as s
+        join unnest(o_entry, o_id, o_metadata, o_confidence, o_importance, o_observed)
+             as o(no, id, metadata, confidence, importance, observed_ms) on o.no = s.no;
+    end if;
+
+    if exists (select from unnest(k_producer, k_epoch) as k(producer_id, epoch) where producer_id <> '' and epoch = 0) then
+      insert into producer as p (stream_id, workflow_id, producer_id, last_sequence)
+      select p_streams[k.stream_no], k.workflow_id, k.producer_id, max(e.sequence)
+        from unnest(e_key, e_sequence, v_decisions) as e(key_no, sequence, decision)
+        join unnest(k_stream, k_workflow, k_producer, k_epoch) with ordinality as k(stream_no, workflow_id, producer_id, epoch, no)
+          on k.no = e.key_no
+       where e.decision = 1 and k.producer_id <> '' and k.epoch = 0
+       group by 1, 2, 3
+      on conflict (stream_id, workflow_id, producer_id) do update set last_sequence = excluded.last_sequence;
+    end if;
+
+    if exists (select from unnest(k_epoch) as epoch where epoch > 0) then
+      perform append_pass_session(p_streams, k_stream, k_workflow, k_task, k_producer, k_epoch, e_key, e_sequence,
+                                  e_start, e_size, o_entry, o_id, v_decisions, v_next, p_payload);
+    end if;
+
+    if e_type && array[9, 10, 11]::smallint[] then
+      insert into task (workflow_id, task_execution_id, terminal_type, terminal_offset)
+      select workflow_id, task, type, o
+        from (select k.workflow_id, k.task, e.type,
+                     v_next[k.stream_no] - 1 + row_number() over (partition by k.stream_no order by e.no) as o
+                from unnest(e_key, e_type, v_decisions) with ordinality as e(key_no, type, decision, no)
+                join unnest(k_stream, k_workflow, k_task) with ordinality as k(stream_no, workflow_id, task, no)
+                  on k.no = e.key_no
+               where e.decision = 1) as stored
+       where type in (9, 10, 11);
+    end if;
+
+    update stream s set next_offset = s.next_offset + n.stored
+      from (select p_streams[k.stream_no] as stream_id, count(*) as stored
+              from unnest(e_key, v_decisions) as e(key_no, decision)
+              join unnest(k_stream) with ordinality as k(stream_no, no) on k.no = e.key_no
+             where e.decision = 1 group by 1) as n
+     where s.stream_id = n.stream_id;
+
+    if exists (select from unnest(v_decisions) as d where d <> 1) then
+      decisions := v_decisions;
+    end if;
+  end if;
+
+  for v_op in select value from jsonb_array_elements(p_ops) loop
+    op_results := op_results || jsonb_build_array(case v_op ->> 'op'
+      when 'create' then append_create_workflow(v_op, p_payload, v_recorded)
+      when 'close' then append_close_workflow(v_op, p_payload, v_recorded)
+      when 'cancel' then append_request_cancel(v_op, p_payload, v_recorded)
+      when 'attach' then append_attach_session(v_op, v_recorded)
+      when 'end' then append_end_session(v_op, v_recorded)
+      when 'set_variables' then append_set_variables(v_op, v_recorded)
+      when 'delete_variable' then append_delete_variable(v_op, v_recorded)
+    end);
+  end loop;
+
+  select array_agg(coalesce(s.next_offset, 1) - 1 order by p.no) into last_offsets
+    from unnest(p_streams) with ordinality as p(stream_id, no) left join stream s using (stream_id);
+  recorded_ms := v_recorded;
+end $$;
