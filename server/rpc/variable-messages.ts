@@ -20,11 +20,11 @@ import { toGivenValue, toValue } from "./variable-values.ts";
 export function toAssignment(message: VariableAssignment, path: string): Assignment {
   return {
     path,
-    name: message.name.toWellFormed(),
+    name: message.name,
     type: message.type,
     value: toGivenValue(message.value, `${path}.value`),
     constraints: message.constraints && toConstraints(message.constraints),
-    metadata: toMetadata(message.metadata),
+    metadata: message.metadata,
     clearMetadata: message.clearMetadata,
     expectedVersion: toExpected(message.expectedVersion),
   };
@@ -34,19 +34,13 @@ export function toAssignment(message: VariableAssignment, path: string): Assignm
 export const toExpected = (version: bigint | undefined): number | undefined =>
   version === undefined ? undefined : Math.min(Number(version), 2 ** 53);
 
-/** As on the wire, where half surrogates have no form. */
-const toMetadata = (metadata: Record<string, string>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(metadata).map(([key, value]) => [key.toWellFormed(), value.toWellFormed()]),
-  );
-
 const toConstraints = (message: VariableConstraints): Constraints => ({
   min: message.min,
   max: message.max,
   minLength: message.minLength,
   maxLength: message.maxLength,
-  pattern: message.pattern === "" ? undefined : message.pattern.toWellFormed(),
-  choices: message.choices.length === 0 ? undefined : message.choices.map((choice) => choice.toWellFormed()),
+  pattern: message.pattern === "" ? undefined : message.pattern,
+  choices: message.choices.length === 0 ? undefined : message.choices,
 });
 
 const toConstraintsMessage = ({

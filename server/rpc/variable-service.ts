@@ -41,10 +41,15 @@ async function setVariable(
   context: HandlerContext,
 ) {
   const given = request.assignment as VariableAssignment; // the rule says that it is there
-  const source = request.source.toWellFormed();
   const assignment = toAssignment(given, "assignment");
-  const [stored] = await variables.set(accessOf(context), request.workflowId, source, [assignment], true);
-  return stored === undefined ? {} : { variable: toStoredMessage(stored, given, source, true) };
+  const [stored] = await variables.set(
+    accessOf(context),
+    request.workflowId,
+    request.source,
+    [assignment],
+    true,
+  );
+  return stored === undefined ? {} : { variable: toStoredMessage(stored, given, request.source, true) };
 }
 
 async function setVariables(
@@ -53,16 +58,15 @@ async function setVariables(
   context: HandlerContext,
 ) {
   const { assignments } = request;
-  const source = request.source.toWellFormed();
   const given = assignments.map((assignment, i) => toAssignment(assignment, `assignments[${i}]`));
   assertAnswerable(
     request,
     given.reduce((sum, { value }) => sum + value.text.length, 0),
   );
-  const stored = await variables.set(accessOf(context), request.workflowId, source, given, false);
+  const stored = await variables.set(accessOf(context), request.workflowId, request.source, given, false);
   return {
     variables: stored.map((one, i) =>
-      toStoredMessage(one, assignments[i] as VariableAssignment, source, false),
+      toStoredMessage(one, assignments[i] as VariableAssignment, request.source, false),
     ),
   };
 }
@@ -86,7 +90,7 @@ async function getVariable(
   request: GetVariableRequest,
   context: HandlerContext,
 ) {
-  const found = await variables.get(accessOf(context), request.workflowId, request.name.toWellFormed());
+  const found = await variables.get(accessOf(context), request.workflowId, request.name);
   return { variable: toVariableMessage(found) };
 }
 
@@ -121,8 +125,8 @@ async function deleteVariable(
   const offset = await variables.delete(
     accessOf(context),
     request.workflowId,
-    request.name.toWellFormed(),
-    request.source.toWellFormed(),
+    request.name,
+    request.source,
     toExpected(request.expectedVersion),
   );
   return { offset: BigInt(offset) };

@@ -1,6 +1,7 @@
 /**
  * Values of variables to and from JSON text. The text is what is stored, so it must say exactly what came: numbers as they
- * are (also -0), any key, no U+0000, which Postgres has no place for. Half surrogates become U+FFFD, as on the wire.
+ * are (also -0), and any key, but no U+0000, for which Postgres has no place, and no half of a surrogate pair, for which the
+ * wire has none.
  */
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
@@ -25,9 +26,8 @@ export function toGivenValue(value: Value | undefined, path: string): GivenValue
       return { text, plain: null };
     case "boolValue":
     case "numberValue":
-      return { text, plain: kind.value };
     case "stringValue":
-      return { text, plain: kind.value.toWellFormed() };
+      return { text, plain: kind.value };
     default:
       return { text, plain: undefined };
   }
@@ -71,7 +71,8 @@ function toText(value: Value | undefined, path: string, depth: number): string {
 
 function toStringText(text: string, path: string): string {
   if (text.includes("\0")) throw invalid(path, "must not contain the character U+0000; leave it out");
-  return JSON.stringify(text.toWellFormed());
+  if (!text.isWellFormed()) throw invalid(path, "must not contain half of a surrogate pair; leave it out");
+  return JSON.stringify(text);
 }
 
 const invalid = (path: string, what: string) =>

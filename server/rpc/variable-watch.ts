@@ -51,7 +51,7 @@ function toWatchRequest(request: WatchVariablesRequest): WatchRequest {
   const { options } = request;
   return {
     workflowId: request.workflowId,
-    names: request.names.map((name) => name.toWellFormed()),
+    names: request.names,
     includeInitialValues: request.includeInitialValues,
     allowMissing: request.allowMissing,
     options: {
