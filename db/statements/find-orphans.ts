@@ -25,21 +25,15 @@ export async function findOrphans(db: Queryable): Promise<string[]> {
       full join (select stream_id, "offset", producer_id, payload from event where type = 40) e using (stream_id, "offset")
      where o.session_id is distinct from e.producer_id or e.payload is null
     union all
-    select 'variable whose last change is not the newest entry about it: ' || v.workflow_id || ' ' || v.name
-      from variable v join workflow w using (workflow_id) left join stream_floor f using (stream_id)
-     where v."offset" > coalesce(f.floor_offset, 0)
-       and v."offset" is distinct from (
-             select max(e."offset") from event e
-              where e.workflow_id = v.workflow_id and e.type = case when v.deleted then 31 else 30 end
-                and e."offset" >= v."offset" and convert_from(e.payload, 'UTF8')::json ->> 'name' = v.name
-                and (convert_from(e.payload, 'UTF8')::json ->> 'version')::bigint = v.version)
-    union all
-    select 'entry about a variable that has no row: ' || e.stream_id || ' ' || e."offset"
-      from event e
-     where e.type in (30, 31)
-       and not exists (select from variable v
-                        where v.workflow_id = e.workflow_id and v.name = convert_from(e.payload, 'UTF8')::json ->> 'name'
-                          and v."offset" >= e."offset")
+    select 'variable that is not what the newest entry about it says: ' || workflow_id || ' ' || name
+      from (select workflow_id, v.name, v."offset", version, deleted, coalesce(floor_offset, 0) as floor
+              from variable v join workflow using (workflow_id) left join stream_floor using (stream_id)) v
+      full join (select distinct on (workflow_id, name) workflow_id, change ->> 'name' as name, "offset", type = 31 as deleted,
+                        (change ->> 'version')::bigint as version
+                   from (select *, convert_from(payload, 'UTF8')::json as change from event where type in (30, 31)) as e
+                  order by workflow_id, name, "offset" desc) c using (workflow_id, name)
+     where (v."offset", v.version, v.deleted) is distinct from (c."offset", c.version, c.deleted)
+       and not (c.name is null and v."offset" <= v.floor)
     union all
     select 'hole in the offsets of ' || s.stream_id
       from stream s left join stream_floor f using (stream_id)

@@ -34,7 +34,7 @@ export interface Stored extends SetItem, Judged {
 }
 
 /** So often are assignments judged anew because their rules changed meanwhile. */
-const tries = 5;
+const tries = 10;
 /** Judging gives way to others after so long, ms. */
 const turnMs = 10;
 
