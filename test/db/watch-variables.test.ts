@@ -275,7 +275,10 @@ test.each(seeds(process.env["TRIBUTARY_TEST_FULL"] ? 30 : 4))(
               if (some.length > 0) await Promise.all(some.map((one) => world.set(workflowId, one, i)));
             } else await world.set(workflowId, name, i, random.chance(0.2) ? random.below(20) : undefined);
           } catch (error) {
-            if (!(error instanceof DomainError) || !["not_found", "aborted", "unavailable"].includes(error.code))
+            if (
+              !(error instanceof DomainError) ||
+              !["not_found", "aborted", "unavailable"].includes(error.code)
+            )
               throw error;
           }
           if (random.chance(0.3)) await pause(random.below(8));
