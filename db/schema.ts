@@ -28,6 +28,8 @@ import {
 const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
 const xid8 = customType<{ data: string }>({ dataType: () => "xid8" });
 const tsvector = customType<{ data: string }>({ dataType: () => "tsvector" });
+/** Compared byte by byte, whatever the database's locale: the order of lists is part of the API. */
+const byteOrdered = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
 const ms = (name: string) => bigint(name, { mode: "number" });
 const count = (name: string) => bigint(name, { mode: "number" });
 const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
@@ -153,7 +155,7 @@ export const workflow = pgTable(
     retentionMaxAgeMs: ms("retention_max_age_ms"),
     /** Roots only; null: the tenant's default; 0: all. */
     retentionMaxEvents: count("retention_max_events"),
-    /** The transaction that made it what it is now. Kept by a trigger for whoever watches the registry: see 0007_registry_changes.sql. */
+    /** The transaction that made it what it is now. Kept by a trigger for whoever watches the registry: see 0006_variables_and_registry.sql. */
     changedXid: xid8("changed_xid").notNull().default(sql`pg_current_xact_id()`),
   },
   (t) => [
@@ -350,5 +352,46 @@ export const observation = pgTable(
     index("observation_by_session").on(t.streamId, t.sessionId, t.offset),
     check("observation_confidence", sql`${t.confidence} between 0 and 1`),
     check("observation_importance", sql`${t.importance} between 0 and 1`),
+  ],
+);
+
+/**
+ * Variables of workflows as they are now; each change is also an entry of the tree's stream, written by the same op of
+ * `append`. The row of a deleted one stays, so that its versions go on.
+ */
+export const variable = pgTable(
+  "variable",
+  {
+    workflowId: uuid("workflow_id")
+      .notNull()
+      .references(() => workflow.workflowId, { onDelete: "cascade" }),
+    name: byteOrdered("name").notNull(),
+    /** Number of tributary.v1.VariableType. */
+    type: smallint("type").notNull(),
+    /** JSON as it was written: as jsonb, -0 would become 0, and 1e300 three hundred digits. */
+    value: text("value").notNull(),
+    /** JSON, for the same reason; null: none. */
+    constraints: text("constraints"),
+    metadata: jsonb("metadata").$type<Record<string, string>>().notNull(),
+    /** Number of the value: rises with each set, never starts anew. */
+    version: count("version").notNull(),
+    /** Rises when type or constraints change: values are judged before the lock, by rules that may be of yesterday. */
+    rulesVersion: count("rules_version").notNull(),
+    /** Who changed it last. */
+    source: text("source").notNull(),
+    /** Of the last change. */
+    offset: count("offset").notNull(),
+    deleted: boolean("deleted").notNull(),
+    createdMs: ms("created_ms").notNull(),
+    updatedMs: ms("updated_ms").notNull(),
+  },
+  (t) => [
+    primaryKey({ name: "variable_pkey", columns: [t.workflowId, t.name] }),
+    check("variable_type_known", sql`${t.type} between 1 and 6`),
+    check("variable_versions_positive", sql`least(${t.version}, ${t.rulesVersion}) >= 1`),
+    check(
+      "variable_deleted_is_empty",
+      sql`not ${t.deleted} or (${t.value} = 'null' and ${t.constraints} is null)`,
+    ),
   ],
 );

@@ -35,6 +35,7 @@ import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
+import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
@@ -47,6 +48,7 @@ import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
+import { createPgVariableStore } from "./store/pg-variable-store.ts";
 import { createPgWorkflowChanges } from "./store/pg-workflow-changes.ts";
 import { createPgWorkflowStore } from "./store/pg-workflow-store.ts";
 
@@ -180,6 +182,7 @@ async function open(
   closers.push({ name: "the sessions", close: () => sessions.close() });
 
   const memory = createPgMemoryStore(store.pool);
+  const variableStore = createPgVariableStore(store.pool);
 
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
@@ -227,6 +230,8 @@ async function open(
     sessionStore,
     memory,
     spaces: new Spaces(memory),
+    variableStore,
+    variables: new Variables({ appender, registry, variableStore, clock }),
     tenants,
     authenticator,
     tokens,

@@ -1,4 +1,4 @@
-/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005) for one group; see there for the meaning of each array. */
+/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
 
@@ -52,6 +52,16 @@ export interface OpAnswer {
   readonly lastOffset?: number;
   readonly rejections?: readonly RejectionRow[];
   readonly cancels?: readonly { readonly workflow: string; readonly reason: string }[];
+  /** Of variables, as 0007_append_by_key.sql says it. */
+  readonly set?: readonly [
+    version: number,
+    rulesVersion: number,
+    createdMs: number,
+    metadata?: Readonly<Record<string, string>>,
+  ][];
+  readonly conflicts?: readonly [index: number, version: number][];
+  readonly stale?: readonly number[];
+  readonly large?: readonly number[];
 }
 
 export interface AppendAnswer {

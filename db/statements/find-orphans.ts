@@ -25,6 +25,16 @@ export async function findOrphans(db: Queryable): Promise<string[]> {
       full join (select stream_id, "offset", producer_id, payload from event where type = 40) e using (stream_id, "offset")
      where o.session_id is distinct from e.producer_id or e.payload is null
     union all
+    select 'variable that is not what the newest entry about it says: ' || workflow_id || ' ' || name
+      from (select workflow_id, v.name, v."offset", version, deleted, coalesce(floor_offset, 0) as floor
+              from variable v join workflow using (workflow_id) left join stream_floor using (stream_id)) v
+      full join (select distinct on (workflow_id, name) workflow_id, change ->> 'name' as name, "offset", type = 31 as deleted,
+                        (change ->> 'version')::bigint as version
+                   from (select *, convert_from(payload, 'UTF8')::json as change from event where type in (30, 31)) as e
+                  order by workflow_id, name, "offset" desc) c using (workflow_id, name)
+     where (v."offset", v.version, v.deleted) is distinct from (c."offset", c.version, c.deleted)
+       and not (c.name is null and v."offset" <= v.floor)
+    union all
     select 'hole in the offsets of ' || s.stream_id
       from stream s left join stream_floor f using (stream_id)
       left join event e on e.stream_id = s.stream_id and e."offset" > coalesce(f.floor_offset, 0)

@@ -40,6 +40,12 @@ const awayText = "the database cannot be reached; nothing was stored; try again"
 const uncertainText =
   "the connection to the database broke during the commit: the entries may or may not be stored. With a producer_id and rising sequences a repetition is safe.";
 
+/** A set of variables may be in doubt too: it is not sent again, since that would be another change. */
+const doubtText = ({ command }: Queued) =>
+  command.kind === "entries"
+    ? uncertainText
+    : "the connection to the database broke during the commit: it may or may not be stored. Read the state, then decide; with an expected_version a repetition is safe.";
+
 /** A stop waits so long for a commit that is under way, ms. */
 const lastCommitMs = 2000;
 
@@ -293,7 +299,7 @@ export class Appender {
       stay = waiting.filter((item) => item.command.idempotent);
       for (const item of waiting) {
         if (item.command.idempotent) this.#uncertain.add(item);
-        else settle(item, new DomainError("unavailable", uncertainText));
+        else settle(item, new DomainError("unavailable", doubtText(item)));
       }
     }
     await this.#sleep(
@@ -305,7 +311,7 @@ export class Appender {
       ...this.lanes.takeOut(shard, (item) => isImpatient(item, now)),
     ];
     for (const item of giveUp) {
-      settle(item, new DomainError("unavailable", this.#uncertain.has(item) ? uncertainText : awayText));
+      settle(item, new DomainError("unavailable", this.#uncertain.has(item) ? doubtText(item) : awayText));
     }
     if (this.#stopped) {
       for (const item of stay)

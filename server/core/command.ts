@@ -90,13 +90,50 @@ export interface RequestCancel extends CommandBase {
   readonly payload: string;
 }
 
+/** One of `SetVariables`. Texts are JSON. */
+export interface VariableItem {
+  readonly name: string;
+  /** If the variable is new. */
+  readonly type: number;
+  readonly value: string;
+  /** "": none; undefined: as they are. */
+  readonly constraints: string | undefined;
+  /** Merged into what there is. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly clearMetadata: boolean;
+  /** 0: must not exist; undefined: whatever it is. */
+  readonly expectedVersion: number | undefined;
+  /** Version of the rules that it was judged by; 0: the variable does not exist. */
+  readonly rulesVersion: number;
+}
+
+/** Sets variables of one workflow, all or none; their names differ. */
+export interface SetVariables extends CommandBase {
+  readonly kind: "set_variables";
+  readonly workflowId: string;
+  readonly source: string;
+  readonly items: readonly VariableItem[];
+  /** Should the answer have the metadata? */
+  readonly full: boolean;
+}
+
+export interface DeleteVariable extends CommandBase {
+  readonly kind: "delete_variable";
+  readonly workflowId: string;
+  readonly name: string;
+  readonly source: string;
+  readonly expectedVersion: number | undefined;
+}
+
 export type Command =
   | AppendEntries
   | CreateWorkflow
   | CloseWorkflow
   | RequestCancel
   | AttachSession
-  | EndSession;
+  | EndSession
+  | SetVariables
+  | DeleteVariable;
 
 /** Why an entry was not stored. `fenced`: another connection has taken the session. `passed`: it was refused before. */
 export type Refusal =
@@ -156,4 +193,35 @@ export interface LifecycleResult {
   readonly status: number;
 }
 
-export type CommandResult = EntriesResult | LifecycleResult | SessionResult;
+/** A variable after it was set. */
+export interface SetItem {
+  readonly version: number;
+  readonly rulesVersion: number;
+  readonly createdMs: number;
+  /** Empty if not asked for. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export type VariablesResult = { readonly kind: "variables" } & (
+  | {
+      readonly result: "set";
+      /** Of the first entry; the others follow. */
+      readonly offset: number;
+      readonly recordedMs: number;
+      readonly items: readonly SetItem[];
+    }
+  | { readonly result: "deleted"; readonly offset: number }
+  /** These are of another version than expected; 0: do not exist. */
+  | {
+      readonly result: "conflict";
+      readonly conflicts: readonly { readonly index: number; readonly version: number }[];
+    }
+  /** These were judged by rules that are not theirs (any more). */
+  | { readonly result: "rules"; readonly stale: readonly number[] }
+  /** The metadata of these would be too large, merged. */
+  | { readonly result: "metadata"; readonly large: readonly number[] }
+  | { readonly result: "missing" | "unknown" }
+  | { readonly result: "closed"; readonly status: number }
+);
+
+export type CommandResult = EntriesResult | LifecycleResult | SessionResult | VariablesResult;

@@ -22,16 +22,28 @@ export class DomainError extends Error {
   readonly retryAfterMs: number | undefined;
   /** Of a session that ended: its last settled sequence. */
   readonly endedAtSequence: number | undefined;
+  /** Variables whose version is not the expected one, with the one they have (0: do not exist). */
+  readonly conflicts: readonly { readonly name: string; readonly version: number }[] | undefined;
+  /** Names of variables that do not exist. */
+  readonly missingVariables: readonly string[] | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { retryAfterMs?: number; endedAtSequence?: number; cause?: unknown } = {},
+    options: {
+      retryAfterMs?: number;
+      endedAtSequence?: number;
+      conflicts?: DomainError["conflicts"];
+      missingVariables?: readonly string[];
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "DomainError";
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;
     this.endedAtSequence = options.endedAtSequence;
+    this.conflicts = options.conflicts;
+    this.missingVariables = options.missingVariables;
   }
 }

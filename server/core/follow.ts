@@ -43,6 +43,8 @@ export interface FollowRequest {
   readonly streamId: string;
   readonly scope: ScopeKey;
   readonly filter: EventFilter;
+  /** A further filter, of what the store cannot tell. What it leaves out counts neither as an event nor as a message. */
+  readonly matches?: ((event: StoredEvent) => boolean) | undefined;
   /** After this offset, or only what comes from now on. */
   readonly start: number | "latest";
   readonly heartbeatIntervalMs: number;
@@ -112,7 +114,7 @@ class Reader {
     this.#live = live;
     this.#call = call;
     this.#signal = signal;
-    this.#filter = toPredicate(request.filter);
+    this.#filter = both(toPredicate(request.filter), request.matches);
     this.#stopListening = call.onClosing(this.#ring);
     signal.addEventListener("abort", this.#ring, { once: true });
     this.#sentMs = this.#eventsSentMs = deps.clock.now();
@@ -215,7 +217,10 @@ class Reader {
       const gap = this.#passGap(page.floorOffset);
       if (gap !== undefined) yield gap;
     }
-    const events = page.events.filter((event) => event.offset > this.#cursor);
+    const { matches } = this.#request;
+    const events = page.events.filter(
+      (event) => event.offset > this.#cursor && (matches === undefined || matches(event)),
+    );
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
     if (events.length === 0) return;
     this.#readAhead();
@@ -323,6 +328,13 @@ function toPredicate({ types, tasks }: EventFilter): ((event: StoredEvent) => bo
   return (event) =>
     (typeSet === undefined || typeSet.has(event.type)) &&
     (taskSet === undefined || taskSet.has(event.taskExecutionId));
+}
+
+function both(
+  a: ((event: StoredEvent) => boolean) | undefined,
+  b: ((event: StoredEvent) => boolean) | undefined,
+): ((event: StoredEvent) => boolean) | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : (event) => a(event) && b(event);
 }
 
 const deletedError = (streamId: string) =>

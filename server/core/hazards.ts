@@ -1,8 +1,11 @@
 /**
  * Entries whose fate depends on one another must not share a group: `append` decides a whole group from the state before
- * it. These are: whatever follows a lifecycle change in its stream; whatever follows a task's terminal event in that task;
- * a producer's number that does not rise; an observation of the same id in the same space. All are rare, so the stream is
- * sealed until the next group. `append` checks it.
+ * it. These are: entries that follow an op (a change of lifecycle, session or variables) in its stream; whatever follows a
+ * task's terminal event in that task; a producer's number that does not rise; an observation of the same id in the same
+ * space. All are rare, so the stream is sealed until the next group. `append` checks it.
+ *
+ * Ops run after the entries of their group, one after another, each seeing what the last one did: an op may follow
+ * anything, so that many changes of variables share a commit.
  */
 import type { Command } from "./command.ts";
 import { isTaskTerminal, type NewEvent, type ObservationPart } from "./event.ts";
@@ -20,11 +23,11 @@ export class Hazards {
 
   /** Notes the command; false, and nothing is noted, if it depends on one that was noted before. */
   admit(command: Command): boolean {
-    if (this.#changedStreams.has(command.streamId)) return false;
     if (command.kind !== "entries") {
       this.#changedStreams.add(command.streamId);
       return true;
     }
+    if (this.#changedStreams.has(command.streamId)) return false;
     const { streamId } = command;
     if (command.events.some((event) => this.#dependsOnNoted(event, streamId))) return false;
     for (const event of command.events) this.#note(event, streamId);

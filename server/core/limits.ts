@@ -6,6 +6,19 @@ export const limits = {
   payloadBytes: MiB,
   /** Metadata of one workflow or observation, keys and values together, bytes. */
   metadataBytes: 16 * 1024,
+  /** Value of a variable as JSON, and how deep lists and objects in it may lie in one another. */
+  variableBytes: 256 * 1024,
+  variableDepth: 30,
+  /** Metadata of one variable, keys and values together, bytes; `append` judges what they are merged. */
+  variableMetadataBytes: 16 * 1024,
+  /** Who changed a variable, bytes. */
+  sourceBytes: 4096,
+  /** All assignments of a SetVariables: names, values and constraints as JSON, metadata, bytes. */
+  assignmentsBytes: MiB,
+  /** What the patterns of one call may cost: instructions times characters. */
+  patternSteps: 4 * MiB,
+  /** Variables of one snapshot of WatchVariables. */
+  snapshotVariables: 100_000,
   /** Id of an observation, and a space's name for people, bytes. */
   observationIdBytes: 1024,
   displayNameBytes: 4096,

@@ -52,7 +52,8 @@ export async function* subscribe(
   }
 }
 
-function toFollowRequest(
+/** What following needs, checked. */
+export function toFollowRequest(
   access: Access,
   identity: WorkflowIdentity,
   target: Target,

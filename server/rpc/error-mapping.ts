@@ -6,6 +6,10 @@ import { randomUUID } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { SessionEndedSchema } from "../../gen/tributary/v1/session_pb.ts";
+import {
+  MissingVariablesSchema,
+  VariableConflictSchema,
+} from "../../gen/tributary/v1/variable_service_pb.ts";
 import { DomainError, type ErrorCode } from "../core/errors.ts";
 import { StoreError } from "../core/ports.ts";
 import { isDatabaseAway } from "../store/store-errors.ts";
@@ -56,6 +60,15 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
         desc: SessionEndedSchema,
         value: { lastSequence: BigInt(error.endedAtSequence) },
       });
+    }
+    for (const { name, version } of error.conflicts ?? []) {
+      mapped.details.push({
+        desc: VariableConflictSchema,
+        value: { name, currentVersion: BigInt(version) },
+      });
+    }
+    if (error.missingVariables !== undefined) {
+      mapped.details.push({ desc: MissingVariablesSchema, value: { names: [...error.missingVariables] } });
     }
     return mapped;
   }

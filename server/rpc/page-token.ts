@@ -27,3 +27,4 @@ export const keyPosition = z.object({ createdMs: z.int(), apiKeyId: z.string() }
 export const sessionPosition = z.object({ createdMs: z.int(), sessionId: z.guid() });
 export const slugPosition = z.object({ slug: z.string() });
 export const spacePosition = z.object({ space: z.string() });
+export const namePosition = z.object({ name: z.string().refine((name) => !name.includes("\0")) });

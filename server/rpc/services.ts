@@ -21,6 +21,7 @@ import { type MemoryServiceDeps, memoryService } from "./memory-service.ts";
 import { reflectionService } from "./reflection.ts";
 import { type TaskStreamDeps, taskStreamService } from "./task-stream-service.ts";
 import { type TokenDeps, tokenService } from "./token-service.ts";
+import { type VariableServiceDeps, variableService } from "./variable-service.ts";
 import { type WorkflowServiceDeps, workflowService } from "./workflow-service.ts";
 
 /** What clients may discover. */
@@ -42,6 +43,7 @@ export type ServicesDeps = AdminDeps &
   MemoryServiceDeps &
   TaskStreamDeps &
   TokenDeps &
+  VariableServiceDeps &
   WorkflowServiceDeps &
   Omit<HealthDeps, "services">;
 
@@ -51,9 +53,8 @@ export function registerServices(router: ConnectRouter, deps: ServicesDeps): voi
   memoryService(router, deps);
   taskStreamService(router, deps);
   tokenService(router, deps);
+  variableService(router, deps);
   workflowService(router, deps);
-  // Not built yet.
-  router.service(VariableService, {});
   healthService(router, { ...deps, services });
   reflectionService(router, { services });
 }

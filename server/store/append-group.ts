@@ -2,7 +2,7 @@
  * Turns a group of commands into the arrays of `append`, and its answer back into one result a command and one notice
  * a stream. Pure, so that it can be tested without a database.
  *
- * A notice carries its entries when the group only added events to the stream; after a lifecycle change, which is rare,
+ * A notice carries its entries when the group only added events to the stream; after a change of lifecycle or variables
  * the hub reads them from the store instead of having them composed twice.
  */
 import type {
@@ -19,6 +19,7 @@ import type {
   LifecycleResult,
   Refusal,
   SessionResult,
+  VariablesResult,
 } from "../core/command.ts";
 import { type NewEvent, payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
@@ -90,7 +91,9 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
       ops.push(
         command.kind === "attach" || command.kind === "end"
           ? toSessionOp(command)
-          : toLifecycleOp(command, addSlice),
+          : command.kind === "set_variables" || command.kind === "delete_variable"
+            ? toVariablesOp(command)
+            : toLifecycleOp(command, addSlice),
       );
       continue;
     }
@@ -175,6 +178,24 @@ function toSessionOp(command: Extract<Command, { kind: "attach" | "end" }>): obj
       };
 }
 
+function toVariablesOp(command: Extract<Command, { kind: "set_variables" | "delete_variable" }>): object {
+  const { kind: op, streamId: stream, workflowId: workflow, source } = command;
+  if (command.kind === "delete_variable") {
+    return { op, stream, workflow, source, name: command.name, expected: command.expectedVersion };
+  }
+  const items = command.items.map((item) => ({
+    n: item.name,
+    t: item.type,
+    v: item.value,
+    c: item.constraints,
+    m: item.metadata,
+    x: item.clearMetadata,
+    e: item.expectedVersion,
+    r: item.rulesVersion,
+  }));
+  return { op, stream, workflow, source, full: command.full, items };
+}
+
 function toLifecycleOp(
   command: Extract<Command, { kind: "create" | "close" | "cancel" }>,
   addSlice: (payload: string) => { start: number; size: number },
@@ -228,6 +249,11 @@ export function toGroupResult(
         results.push(toSessionResult(op));
         continue;
       }
+      if (command.kind === "set_variables" || command.kind === "delete_variable") {
+        if (op.offset !== undefined) appended.set(command.streamId, undefined);
+        results.push(toVariablesResult(op, answer.recordedMs));
+        continue;
+      }
       appended.set(command.streamId, undefined);
       results.push({
         kind: "lifecycle",
@@ -267,6 +293,37 @@ function toSessionResult(op: OpAnswer): SessionResult {
     rejections: (op.rejections ?? []).flatMap(toRejection),
     cancels: (op.cancels ?? []).map(({ workflow, reason }) => ({ workflowId: workflow, reason })),
   };
+}
+
+function toVariablesResult(op: OpAnswer, recordedMs: number): VariablesResult {
+  const kind = "variables";
+  switch (op.result) {
+    case "set": {
+      const items = (op.set ?? []).map(([version, rulesVersion, createdMs, metadata]) => ({
+        version,
+        rulesVersion,
+        createdMs,
+        metadata: metadata ?? {},
+      }));
+      return { kind, result: "set", offset: op.offset ?? 0, recordedMs, items };
+    }
+    case "deleted":
+      return { kind, result: "deleted", offset: op.offset ?? 0 };
+    case "conflict":
+      return {
+        kind,
+        result: "conflict",
+        conflicts: (op.conflicts ?? []).map(([index, version]) => ({ index, version })),
+      };
+    case "rules":
+      return { kind, result: "rules", stale: op.stale ?? [] };
+    case "metadata":
+      return { kind, result: "metadata", large: op.large ?? [] };
+    case "closed":
+      return { kind, result: "closed", status: op.status ?? 0 };
+    default:
+      return { kind, result: op.result === "missing" ? "missing" : "unknown" };
+  }
 }
 
 function toRejection(row: RejectionRow): FinalRejection[] {

@@ -10,7 +10,7 @@ import type { Change, ChangePage, ChangePosition, WorkflowChangeStore } from "..
 import { cutWorkflows } from "./pg-workflow-store.ts";
 import { reading } from "./store-errors.ts";
 
-/** Deletions are kept for 15 minutes (0007_registry_changes.sql): whoever asks for so much less misses none. */
+/** Deletions are kept for 15 minutes (0006_variables_and_registry.sql): whoever asks for so much less misses none. */
 const rememberedMs = 10 * 60 * 1000;
 const pageChanges = 500;
 const pageDeletions = 20;

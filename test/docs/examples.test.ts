@@ -73,6 +73,17 @@ test("follow-scopes sees a task, a workflow and a tree, each to its own end", as
   ]);
 });
 
+test("variables.sh sets, refuses, deletes and watches with buf curl", async () => {
+  const output = (await run("variables.sh")).join("\n");
+  expect(output).toContain('variable \\"temperature\\" must be at most 2 (constraints.max), found 3');
+  const watched = output.slice(output.indexOf('"opened"'));
+  expect(watched).toMatch(
+    /"name": "model"[\s\S]+"value": "large"[\s\S]+"name": "temperature"[\s\S]+"value": 0.9/,
+  );
+  expect(watched).not.toContain('"plan"');
+  expect(watched.indexOf('"ended"')).toBeGreaterThan(watched.indexOf('"snapshotComplete"'));
+});
+
 test("follow shows a tree from the beginning to the end", async () => {
   const lines = await run("follow.ts", [await aStory(server.acme)]);
   expect(lines.slice(1, 3)).toEqual(["2 t Hello", "3 t world"]);

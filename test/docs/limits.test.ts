@@ -9,6 +9,7 @@ import { file_tributary_v1_event_stream_service as eventStream } from "../../gen
 import { file_tributary_v1_memory_service as memory } from "../../gen/tributary/v1/memory_service_pb.ts";
 import { file_tributary_v1_task_stream_service as tasks } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { file_tributary_v1_token_service as token } from "../../gen/tributary/v1/token_service_pb.ts";
+import { file_tributary_v1_variable_service as variables } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { file_tributary_v1_workflow_service as workflows } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { limits } from "../../server/core/limits.ts";
 import { readPage, rowsOf } from "./pages.ts";
@@ -23,7 +24,7 @@ const files: Record<string, string> = {
   revocation: "server/auth/revocation-sweep.ts",
 };
 const schemas = new Map(
-  [admin, event, eventStream, memory, tasks, token, workflows]
+  [admin, event, eventStream, memory, tasks, token, variables, workflows]
     .flatMap((file) => file.messages)
     .map((schema) => [schema.name, schema]),
 );

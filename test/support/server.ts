@@ -13,6 +13,7 @@ import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_
 import { MemoryService } from "../../gen/tributary/v1/memory_service_pb.ts";
 import { TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
+import { VariableService } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { readConfig } from "../../server/config.ts";
 import { type RunningServer, startServer } from "../../server/main.ts";
@@ -33,6 +34,7 @@ export interface Clients {
   readonly streams: Client<typeof EventStreamService>;
   readonly memory: Client<typeof MemoryService>;
   readonly tokens: Client<typeof TokenService>;
+  readonly variables: Client<typeof VariableService>;
   readonly admin: Client<typeof AdminService>;
 }
 
@@ -73,6 +75,7 @@ export function createClients(url: string, key: string, ca?: string): Clients {
     streams: client(EventStreamService),
     memory: client(MemoryService),
     tokens: client(TokenService),
+    variables: client(VariableService),
     admin: client(AdminService),
   };
 }

@@ -5,6 +5,156 @@
 -- Each look-up is a scalar subquery by the whole primary key and nothing else: whatever the planner believes of the tables'
 -- sizes, there is one way to answer it (`test/db/append-cost.test.ts` counts what is read).
 -- Offsets are given out once, in v_offsets; every statement after that reads them.
+--
+-- append also learns variables (docs/variables.md): two ops more. A change of variables is
+-- decided under the stream's lock and stored with its entries in the same transaction, so the rows of a workflow are at any
+-- moment what its entries say.
+--
+-- Ops run one after another, each seeing what the last one did; so several of one stream may share a group.
+
+-- The names that entries give to tributary.v1.VariableType.
+create function variable_type_name(p_type int) returns text language sql immutable as $$
+  select (array['BOOLEAN', 'INTEGER', 'FLOAT', 'STRING', 'CHOICE', 'JSON'])[p_type]
+$$;
+--> statement-breakpoint
+
+-- Sets the variables of op.items, all or none; their names differ. Each has
+--   n name   t type, if it is new   v value, as JSON text   m metadata to merge   x: empty the metadata first
+--   c constraints as JSON text; '': none; null: as they are
+--   e the version that it must have (0: must not exist); null: any   r the rules it was judged by (0: does not exist)
+-- Values and constraints are texts, and entries are put together as text, so that every number stays as it was written.
+-- op.full: the answer also has each one's metadata.
+create function append_set_variables(op jsonb, p_recorded bigint) returns jsonb language plpgsql volatile as $$
+declare
+  v_workflow uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_status int;
+  v_next bigint;
+  v_answer jsonb;
+  c_metadata_bytes constant int := 16384;
+begin
+  select case when stream_id = v_stream then status end into v_status from workflow where workflow_id = v_workflow;
+  if v_status is null then
+    return '{"result": "unknown"}';
+  end if;
+  select next_offset into v_next from stream where stream_id = v_stream;
+  if v_status <> 1 then
+    return jsonb_build_object('result', 'closed', 'status', v_status);
+  end if;
+
+  with given as materialized (
+    select no, n as name, t as type, v as value, c as constraints, coalesce(m, '{}') as metadata, coalesce(x, false) as cleared,
+           e as expected, r as rules
+      from rows from (jsonb_to_recordset(op -> 'items') as (n text, t int, v text, c text, m jsonb, x boolean, e bigint, r bigint))
+           with ordinality as i(n, t, v, c, m, x, e, r, no)
+  ), found as materialized (
+    -- offset 0: one index look-up a name, whatever the planner believes of the table's size.
+    select g.no, g.name, g.value, g.metadata <> '{}' as adds_metadata, g.expected, g.rules,
+           coalesce(v.lives, false) as lives, coalesce(v.version, 0) as version, coalesce(v.rules_version, 0) as rules_version,
+           case when v.lives then v.type else g.type end as type,
+           case when v.lives then v.value end as old_value,
+           case when v.lives then v.constraints end as old_constraints,
+           case when g.constraints is not null then nullif(g.constraints, '')
+                when v.lives then v.constraints end as constraints,
+           case when v.lives and not g.cleared then v.metadata else '{}' end || g.metadata as metadata,
+           case when v.lives then v.created_ms else p_recorded end as created_ms
+      from given g
+      left join lateral (select *, not deleted as lives from variable
+                          where workflow_id = v_workflow and name = g.name offset 0) as v on true
+  ), judged as materialized (
+    select *,
+           case when expected <> case when lives then version else 0 end then 'conflict'
+                when rules <> case when lives then rules_version else 0 end then 'rules'
+                when adds_metadata and (select sum(octet_length(key) + octet_length(value)) from jsonb_each_text(metadata))
+                                       > c_metadata_bytes then 'metadata'
+           end as problem,
+           rules_version + (not lives or constraints is distinct from old_constraints)::int as new_rules
+      from found
+  ), fine as materialized (
+    select * from judged where not exists (select from judged where problem is not null)
+  ), stored as (
+    insert into variable (workflow_id, name, type, value, constraints, metadata, version, rules_version, source, "offset",
+                          deleted, created_ms, updated_ms)
+    select v_workflow, name, type, value, constraints, metadata, version + 1, new_rules, op ->> 'source', v_next - 1 + no,
+           false, created_ms, p_recorded
+      from fine
+    on conflict (workflow_id, name) do update
+       set (type, value, constraints, metadata, version, rules_version, source, "offset", deleted, created_ms, updated_ms)
+         = (excluded.type, excluded.value, excluded.constraints, excluded.metadata, excluded.version, excluded.rules_version,
+            excluded.source, excluded."offset", false, excluded.created_ms, excluded.updated_ms)
+  ), entered as (
+    insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,
+                       payload, payload_is_text, timestamp_ms, recorded_ms)
+    select v_stream, v_next - 1 + no, v_workflow, '', '', 0, 30,
+           convert_to(concat(
+             '{"name":', to_json(name), ',"type":"', variable_type_name(type), '","value":', value,
+             ',"oldValue":' || old_value, ',"constraints":' || constraints, ',"metadata":', metadata,
+             ',"version":', version + 1, ',"source":', to_json(op ->> 'source'), ',"createdMs":', created_ms, '}'), 'UTF8'),
+           true, p_recorded, p_recorded
+      from fine
+  ), moved as (
+    update stream set next_offset = v_next + (select count(*) from fine) where stream_id = v_stream
+  )
+  select case when exists (select from judged where problem = 'conflict') then
+           (select jsonb_build_object('result', 'conflict', 'conflicts',
+                     jsonb_agg(jsonb_build_array(no - 1, case when lives then version else 0 end) order by no))
+              from judged where problem = 'conflict')
+         when exists (select from judged where problem = 'rules') then
+           (select jsonb_build_object('result', 'rules', 'stale', jsonb_agg(no - 1 order by no)) from judged where problem = 'rules')
+         when exists (select from judged where problem is not null) then
+           (select jsonb_build_object('result', 'metadata', 'large', jsonb_agg(no - 1 order by no))
+              from judged where problem = 'metadata')
+         else
+           (select jsonb_build_object('result', 'set', 'offset', v_next, 'set', jsonb_agg(
+                     case when (op -> 'full')::boolean
+                          then jsonb_build_array(version + 1, new_rules, created_ms, metadata)
+                          else jsonb_build_array(version + 1, new_rules, created_ms) end order by no))
+              from fine)
+         end into v_answer;
+  return v_answer;
+end $$;
+--> statement-breakpoint
+
+-- The row stays without its content, so that its versions and its rules' versions go on.
+create function append_delete_variable(op jsonb, p_recorded bigint) returns jsonb language plpgsql volatile as $$
+declare
+  v_workflow uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_status int;
+  v_offset bigint;
+  v_self variable%rowtype;
+begin
+  select case when stream_id = v_stream then status end into v_status from workflow where workflow_id = v_workflow;
+  if v_status is null then
+    return '{"result": "unknown"}';
+  end if;
+  select next_offset into v_offset from stream where stream_id = v_stream;
+  if v_status <> 1 then
+    return jsonb_build_object('result', 'closed', 'status', v_status);
+  end if;
+  select * into v_self from variable where workflow_id = v_workflow and name = op ->> 'name' and not deleted;
+  if not found then
+    return '{"result": "missing"}';
+  end if;
+  if (op ->> 'expected')::bigint <> v_self.version then
+    return jsonb_build_object('result', 'conflict', 'conflicts', jsonb_build_array(jsonb_build_array(0, v_self.version)));
+  end if;
+  insert into event (stream_id, "offset", workflow_id, task_execution_id, producer_id, sequence, type,
+                     payload, payload_is_text, timestamp_ms, recorded_ms)
+  values (v_stream, v_offset, v_workflow, '', '', 0, 31,
+          convert_to(concat(
+            '{"name":', to_json(v_self.name), ',"type":"', variable_type_name(v_self.type), '","oldValue":', v_self.value,
+            ',"constraints":' || v_self.constraints, ',"metadata":', v_self.metadata, ',"version":', v_self.version,
+            ',"source":', to_json(op ->> 'source'), ',"createdMs":', v_self.created_ms, '}'), 'UTF8'),
+          true, p_recorded, p_recorded);
+  update variable set value = 'null', constraints = null, metadata = '{}', source = op ->> 'source', "offset" = v_offset,
+                      deleted = true, updated_ms = p_recorded
+   where workflow_id = v_workflow and name = v_self.name;
+  update stream set next_offset = v_offset + 1 where stream_id = v_stream;
+  return jsonb_build_object('result', 'deleted', 'offset', v_offset);
+end $$;
+--> statement-breakpoint
+
 create or replace function append(
   p_streams uuid[],
   k_stream int[], k_workflow uuid[], k_task text[], k_producer text[], k_epoch bigint[],
@@ -235,6 +385,8 @@ begin
       when 'cancel' then append_request_cancel(v_op, p_payload, v_recorded)
       when 'attach' then append_attach_session(v_op, v_recorded)
       when 'end' then append_end_session(v_op, v_recorded)
+      when 'set_variables' then append_set_variables(v_op, v_recorded)
+      when 'delete_variable' then append_delete_variable(v_op, v_recorded)
     end);
   end loop;
 

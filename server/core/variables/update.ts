@@ -1,0 +1,102 @@
+/**
+ * Changes of variables, as watchers get them: read from the entries of the stream. An entry is read once for all watchers
+ * that get it from the same window.
+ */
+import { EventType, type StoredEvent } from "../event.ts";
+import { type Constraints, type Variable, VariableType } from "./variable.ts";
+
+export interface VariableUpdate {
+  readonly kind: "initial" | "set" | "deleted";
+  /** After the change; of a deleted one: the last state, with the source and the time of the deletion. */
+  readonly variable: Variable;
+  /** As JSON.parse gives it; undefined: there was none. */
+  readonly oldValue: unknown;
+  /** Of the change; of initial values: of the snapshot. */
+  readonly offset: number;
+  /** Older updates that this one stands for. */
+  readonly replaced: number;
+}
+
+/** The payload of VARIABLE_SET and VARIABLE_DELETED, as event.proto names it. */
+interface Payload {
+  readonly name: string;
+  readonly type: keyof typeof VariableType;
+  readonly value?: unknown;
+  readonly oldValue?: unknown;
+  readonly constraints?: Constraints;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly version: number;
+  readonly source: string;
+  readonly createdMs: number;
+}
+
+const known = new WeakMap<StoredEvent, VariableUpdate>();
+
+export function toUpdate(event: StoredEvent): VariableUpdate {
+  let update = known.get(event);
+  if (update === undefined) {
+    update = read(event);
+    known.set(event, update);
+  }
+  return update;
+}
+
+function read(event: StoredEvent): VariableUpdate {
+  const payload = JSON.parse(event.payload as string) as Payload;
+  const isSet = event.type === EventType.VARIABLE_SET;
+  return {
+    kind: isSet ? "set" : "deleted",
+    variable: toVariable(event, payload),
+    oldValue: payload.oldValue,
+    offset: event.offset,
+    replaced: 0,
+  };
+}
+
+function toVariable({ workflowId, type, offset, recordedMs }: StoredEvent, payload: Payload): Variable {
+  return {
+    workflowId,
+    name: payload.name,
+    type: VariableType[payload.type],
+    value: type === EventType.VARIABLE_SET ? payload.value : payload.oldValue,
+    constraints: payload.constraints,
+    metadata: payload.metadata,
+    version: payload.version,
+    source: payload.source,
+    offset,
+    createdMs: payload.createdMs,
+    updatedMs: recordedMs,
+  };
+}
+
+/**
+ * Of the updates of one batch only the newest of each variable, in order; only those of the given types (30, 31) replace and
+ * are replaced. It says how many it stands for, and its old value is that from before the oldest of them.
+ */
+export function conflate(
+  updates: readonly VariableUpdate[],
+  types: readonly number[],
+): readonly VariableUpdate[] {
+  if (types.length === 0 || updates.length < 2) return updates;
+  const sets = types.includes(EventType.VARIABLE_SET);
+  const deletions = types.includes(EventType.VARIABLE_DELETED);
+  const newest = new Map<string, { readonly first: VariableUpdate; last: VariableUpdate; count: number }>();
+  const concerns = ({ kind }: VariableUpdate) => (kind === "set" ? sets : kind === "deleted" && deletions);
+  for (const update of updates) {
+    if (!concerns(update)) continue;
+    const { name } = update.variable;
+    const pending = newest.get(name);
+    if (pending === undefined) newest.set(name, { first: update, last: update, count: update.replaced });
+    else {
+      pending.last = update;
+      pending.count += 1 + update.replaced;
+    }
+  }
+  return updates.flatMap((update) => {
+    const pending = concerns(update) ? newest.get(update.variable.name) : undefined;
+    if (pending === undefined) return [update];
+    if (pending.last !== update) return [];
+    if (pending.first === update) return [update];
+    return [{ ...update, oldValue: pending.first.oldValue, replaced: pending.count }];
+  });
+}

@@ -1,0 +1,111 @@
+/**
+ * WatchVariables: decode, watch, encode. Bytes of an update are made once for all watchers; a message is put together from
+ * them and reaches Connect as an unknown field, which is written as it stands (as in encoded-events.ts). JSON has no place
+ * for such bytes: there the messages themselves go.
+ */
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import type { HandlerContext } from "@connectrpc/connect";
+import {
+  VariableUpdateBatchSchema,
+  type WatchVariablesRequest,
+  type WatchVariablesResponse,
+  WatchVariablesResponseSchema,
+} from "../../gen/tributary/v1/variable_service_pb.ts";
+import { toCallOwner } from "../auth/principal.ts";
+import { limits } from "../core/limits.ts";
+import {
+  type WatchDeps,
+  type WatchMessage,
+  type WatchRequest,
+  watchVariables,
+} from "../core/variables/watch.ts";
+import { accessOf, principalOf } from "./context.ts";
+import { toStreamOneof } from "./conversions.ts";
+import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type EncodedUpdate, encodeUpdate } from "./variable-messages.ts";
+
+export interface VariableWatchDeps extends WatchDeps {
+  readonly logBug: LogBug;
+}
+
+export async function* watch(
+  deps: VariableWatchDeps,
+  request: WatchVariablesRequest,
+  context: HandlerContext,
+): AsyncGenerator<WatchVariablesResponse> {
+  const isJson = context.responseHeader.get("content-type")?.includes("json") === true;
+  try {
+    const owner = toCallOwner(principalOf(context));
+    const asked = toWatchRequest(request);
+    for await (const message of watchVariables(deps, accessOf(context), owner, asked, context.signal)) {
+      if (message.kind === "updates") yield* batches(message.updates.map(encodeUpdate), isJson);
+      else yield create(WatchVariablesResponseSchema, { message: toOneof(message) });
+    }
+  } catch (error) {
+    throw toConnectError(error, deps.logBug);
+  }
+}
+
+function toWatchRequest(request: WatchVariablesRequest): WatchRequest {
+  const { options } = request;
+  return {
+    workflowId: request.workflowId,
+    names: request.names,
+    includeInitialValues: request.includeInitialValues,
+    allowMissing: request.allowMissing,
+    options: {
+      start: options?.start.case === "afterOffset" ? Number(options.start.value) : "latest",
+      minIntervalMs: options?.minIntervalMs ?? 0,
+      heartbeatIntervalMs: options?.heartbeatIntervalMs ?? 0,
+      idleTimeoutMs: options?.idleTimeoutMs ?? 0,
+      expectedEpoch: Number(options?.expectedEpoch ?? 0n),
+    },
+    conflateTypes: options?.conflateTypes ?? [],
+  };
+}
+
+type Oneof = NonNullable<MessageInitShape<typeof WatchVariablesResponseSchema>["message"]>;
+
+function toOneof(message: Exclude<WatchMessage, { kind: "updates" }>): Oneof {
+  if (message.kind === "snapshot_complete") {
+    return { case: "snapshotComplete", value: { offset: BigInt(message.offset) } };
+  }
+  return toStreamOneof(message) as Exclude<ReturnType<typeof toStreamOneof>, { case: "events" }>;
+}
+
+/** Messages of at most 1 MiB, encoded: as JSON in the table, a list of numbers is a fifth of that. */
+function* batches(updates: readonly EncodedUpdate[], isJson: boolean): Generator<WatchVariablesResponse> {
+  let bytes = 0;
+  let start = 0;
+  for (const [i, update] of updates.entries()) {
+    if (i > start && bytes + update.bytes.length > limits.batchBytes) {
+      yield toBatch(updates.slice(start, i), isJson);
+      start = i;
+      bytes = 0;
+    }
+    bytes += update.bytes.length + 4;
+  }
+  yield toBatch(start === 0 ? updates : updates.slice(start), isJson);
+}
+
+const tagOf = (schema: DescMessage, field: string): number => {
+  const found = schema.fields.find(({ name }) => name === field);
+  if (found === undefined) throw new Error(`${schema.typeName} has no field ${field}`);
+  return found.number;
+};
+const updatesField = tagOf(WatchVariablesResponseSchema, "updates");
+const updateField = tagOf(VariableUpdateBatchSchema, "updates");
+
+function toBatch(updates: readonly EncodedUpdate[], isJson: boolean): WatchVariablesResponse {
+  if (isJson) {
+    const value = { updates: updates.map(({ message }) => message) };
+    return create(WatchVariablesResponseSchema, { message: { case: "updates", value } });
+  }
+  const batch = new BinaryWriter();
+  for (const { bytes } of updates) batch.tag(updateField, WireType.LengthDelimited).bytes(bytes);
+  const answer = create(WatchVariablesResponseSchema);
+  const data = new BinaryWriter().bytes(batch.finish()).finish();
+  answer.$unknown = [{ no: updatesField, wireType: WireType.LengthDelimited, data }];
+  return answer;
+}
