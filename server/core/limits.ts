@@ -44,6 +44,14 @@ export const limits = {
   sessionSilenceMs: 45_000,
   /** Longest wait of a close for what was accepted, ms. */
   sessionDrainMs: 30_000,
+  /** Subscriptions open at once on one StreamMany or Multiplex. */
+  multiplexLabels: 500,
+  /** Of these, how many hold events that are on their way: from the window, and as many from the database. */
+  multiplexTurns: 4,
+  /** Of these, how many are being opened at a time. */
+  multiplexOpenings: 8,
+  /** Answers to a Multiplex's requests that its client has not read; with more its requests wait. */
+  multiplexAnswers: 500,
   /** Silence after which a reader is told its position, ms: default and range. */
   heartbeatMs: { default: 15_000, min: 1000, max: 300_000 },
 } as const;
