@@ -54,8 +54,10 @@ export class LabelledCall implements AsyncDisposable {
         let transcript = this.labels.get(label);
         if (transcript?.isOver !== false) {
           // After the last message of a label only a new subscription of it may say something.
-          if (transcript !== undefined && !this.#isNew(result)) throw new Error(`${result.case} after the end of ${label}`);
-          this.labels.set(label, (transcript = new LabelTranscript()));
+          if (transcript !== undefined && !this.#isNew(result))
+            throw new Error(`${result.case} after the end of ${label}`);
+          transcript = new LabelTranscript();
+          this.labels.set(label, transcript);
         }
         if (result.case === "message") transcript.add(result.value);
         else if (result.case === "error") transcript.error = result.value;
@@ -140,5 +142,7 @@ export class LabelledCall implements AsyncDisposable {
 export const multiplex = ({ streams }: Pick<Clients, "streams">): LabelledCall =>
   new LabelledCall((requests, options) => streams.multiplex(requests, options));
 
-export const streamMany = ({ streams }: Pick<Clients, "streams">, targets: readonly TargetInit[]): LabelledCall =>
-  new LabelledCall((_, options) => streams.streamMany({ targets: [...targets] }, options));
+export const streamMany = (
+  { streams }: Pick<Clients, "streams">,
+  targets: readonly TargetInit[],
+): LabelledCall => new LabelledCall((_, options) => streams.streamMany({ targets: [...targets] }, options));
