@@ -1,5 +1,5 @@
 /** One stream in memory, as a store and a hub give it to readers, on a clock that is turned by hand. */
-import { type NewEvent, type StoredEvent, sizeOf } from "../../server/core/event.ts";
+import { EventType, type NewEvent, type StoredEvent, sizeOf } from "../../server/core/event.ts";
 import { type FollowMessage, type FollowRequest, follow } from "../../server/core/follow.ts";
 import type { Gate } from "../../server/core/gate.ts";
 import { LiveStream } from "../../server/core/live-stream.ts";
@@ -11,6 +11,9 @@ import { ManualClock } from "./manual-clock.ts";
 
 export const workflowId = "0198f3a2-6b1c-7d4e-8f90-a1b2c3d4e5f6";
 
+const isEnd = ({ type }: StoredEvent) => type === EventType.WORKFLOW_COMPLETED;
+
+/** Of one workflow, which ends with WORKFLOW_COMPLETED. */
 export class FakeStream {
   readonly clock = new ManualClock();
   readonly events: StoredEvent[] = [];
@@ -49,9 +52,9 @@ export class FakeStream {
         epoch: 1,
         tailOffset: this.events.length,
         floorOffset: 0,
-        status: 1,
-        openInSubtree: 1,
-        finalOffset: undefined,
+        status: this.events.some(isEnd) ? 2 : 1,
+        openInSubtree: this.events.some(isEnd) ? 0 : 1,
+        finalOffset: this.events.find(isEnd)?.offset,
         taskOutcome: undefined,
       }),
       readPage: async (request) => this.#page(request),
