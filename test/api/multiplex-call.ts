@@ -5,7 +5,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
 import { expect } from "vitest";
-import type { StreamError } from "../../gen/tributary/v1/event_pb.ts";
+import type { StreamError, StreamMessage } from "../../gen/tributary/v1/event_pb.ts";
 import type {
   MultiplexRequestSchema,
   MultiplexResponse,
@@ -28,6 +28,12 @@ export class LabelTranscript extends Transcript {
   get isOver(): boolean {
     return this.error !== undefined || this.unsubscribed || (this.closing ?? this.ended) !== undefined;
   }
+}
+
+/** The call's own words, which are no subscription's: it closes. */
+function closingOf({ message }: StreamMessage) {
+  if (message.case !== "closing") throw new Error(`${message.case} without a label`);
+  return message.value;
 }
 
 export class LabelledCall implements AsyncDisposable {
@@ -59,7 +65,8 @@ export class LabelledCall implements AsyncDisposable {
           transcript = new LabelTranscript();
           this.labels.set(label, transcript);
         }
-        if (result.case === "message") transcript.add(result.value);
+        if (result.case === "message" && label === "") transcript.closing = closingOf(result.value);
+        else if (result.case === "message") transcript.add(result.value);
         else if (result.case === "error") transcript.error = result.value;
         else if (result.case === "unsubscribed") transcript.unsubscribed = true;
         else throw new Error("an answer without content");
@@ -70,7 +77,12 @@ export class LabelledCall implements AsyncDisposable {
   }
 
   #isNew(result: (StreamManyResponse | MultiplexResponse)["result"]): boolean {
-    return result.case === "error" || (result.case === "message" && result.value.message.case === "opened");
+    // It may be refused or removed before it opened.
+    return (
+      result.case === "error" ||
+      result.case === "unsubscribed" ||
+      (result.case === "message" && result.value.message.case === "opened")
+    );
   }
 
   async *#sent(): AsyncGenerator<Request> {
