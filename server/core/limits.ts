@@ -31,6 +31,8 @@ export const limits = {
   /** Recent entries of a stream kept for its readers. */
   windowEntries: 4096,
   windowBytes: 4 * MiB,
+  /** The same of all streams together. */
+  windowsBytes: 64 * MiB,
   /** Entries that a lane holds. */
   laneEntries: { high: 10_000, normal: 100_000, low: 50_000 },
   laneBytes: 64 * MiB,
