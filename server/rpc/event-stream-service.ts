@@ -16,7 +16,7 @@ import { type SubscribeDeps, subscribe, type Target, toFilter, toScopeKey } from
 import { accessOf, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 import { pageSizeOf } from "./page-token.ts";
 import { answersJson, multiplex, streamMany } from "./stream-many.ts";
 
@@ -74,7 +74,7 @@ async function* answers<S extends DescMessage>(
       yield answer as Message as MessageShape<S>;
     }
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 
