@@ -45,7 +45,10 @@ describe("with a minimum interval", () => {
     await settled();
     stream.append(...tokens(1));
     await settled();
-    stream.append(...tokens(1), { type: COMPLETED });
+    stream.append(...tokens(1));
+    await settled();
+    expect(all.batches).toEqual([[1]]);
+    stream.append({ type: COMPLETED });
     await settled();
     expect(all.batches).toEqual([[1], [2, 3]]);
     expect(filtered.batches).toEqual([[1]]);
@@ -62,13 +65,13 @@ describe("with a minimum interval", () => {
     await settled();
     stream.append(...tokens(1));
     await settled();
-    for (let i = 0; i < 50; i++) {
-      stream.append(...tokens(1));
+    for (let i = 0; i < 500; i++) {
+      stream.append(...tokens(5));
       await settled();
     }
     expect(reader.batches).toEqual([[1]]);
     await stream.clock.advance(1000);
-    expect(reader.batches).toEqual([[1], range(2, 51)]);
+    expect(reader.batches).toEqual([[1], range(2, 1001), range(1002, 2001), range(2002, 2501)]);
   });
 
   test("history comes without pauses", async () => {
