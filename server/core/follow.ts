@@ -4,17 +4,21 @@
  * last message is `ended` or `closing`.
  *
  * The reader is a cursor: it costs O(1) memory however slow it is. There is no hand-over from past to present: each round
- * takes what lies after the cursor, from the window if it is there, else a page from the store.
+ * takes what lies after the cursor, from the window if it is there, else a page from the store. What is held back (by an
+ * interval, for want of credit, until its turn comes) is not taken: it stays where it is, and the position stays before it.
  */
+import { type Batch, messageBounds, PlainBatch, type SentEvent, type Test, toTest } from "./batch.ts";
 import type { Clock } from "./clock.ts";
+import { ConflatedBatch } from "./conflate.ts";
 import { DomainError } from "./errors.ts";
-import { isTaskTerminal, isWorkflowTerminal, type StoredEvent, sizeOf } from "./event.ts";
+import { isTaskTerminal, isWorkflowTerminal, type StoredEvent } from "./event.ts";
+import { type Gate, openGate, type Source } from "./gate.ts";
 import type { Hub } from "./hub.ts";
-import { limits } from "./limits.ts";
 import type { LiveStream } from "./live-stream.ts";
 import type { Closing, OpenCall } from "./open-call.ts";
 import { type EventFilter, type EventStore, type Page, type ScopeKey, StoreError } from "./ports.ts";
 import type { Scope } from "./scope.ts";
+import { Throttle } from "./throttle.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export type FollowMessage =
@@ -28,7 +32,7 @@ export type FollowMessage =
       /** Last offset of the scope, if it has ended already. */
       readonly finalOffset: number | undefined;
     }
-  | { readonly kind: "events"; readonly events: readonly StoredEvent[] }
+  | { readonly kind: "events"; readonly events: readonly SentEvent[] }
   | { readonly kind: "heartbeat"; readonly offset: number }
   | { readonly kind: "gap"; readonly from: number; readonly to: number }
   | ({ readonly kind: "closing" } & Closing)
@@ -52,6 +56,8 @@ export interface FollowRequest {
   readonly idleTimeoutMs: number;
   /** Once live, at most one message in so long; 0: at once. */
   readonly minIntervalMs: number;
+  /** Of these types only the newest of what is pending. Absent: all. */
+  readonly conflateTypes?: readonly number[];
   /** 0: any. */
   readonly expectedEpoch: number;
 }
@@ -66,15 +72,18 @@ export interface FollowDeps {
 const afterIdleMs = 1000;
 /** While the database is away, a reader that needs it asks again after so long, ms. */
 const storeRetryMs = 500;
+/** Pages that are conflated into one message: a reader far behind skips what was replaced, but is not silent for long. */
+const pagesConflated = 16;
 
 export async function* follow(
   deps: FollowDeps,
   request: FollowRequest,
   call: Pick<OpenCall, "closing" | "onClosing">,
   signal: AbortSignal,
+  gate: Gate = openGate,
 ): AsyncGenerator<FollowMessage> {
   const live = await deps.hub.acquire(request.streamId);
-  const reader = new Reader(deps, request, live, call, signal);
+  const reader = new Reader(deps, request, live, call, signal, gate);
   try {
     yield* reader.run();
   } finally {
@@ -91,10 +100,20 @@ class Reader {
   readonly #signal: AbortSignal;
   readonly #wakeup = new Wakeup();
   readonly #ring = () => this.#wakeup.ring();
-  readonly #filter: ((event: StoredEvent) => boolean) | undefined;
+  readonly #gate: Gate;
+  readonly #filter: Test | undefined;
+  readonly #conflated: ReadonlySet<number> | undefined;
+  readonly #throttle: Throttle | undefined;
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
+  /** Everything up to here was sent or does not concern this reader. */
   #cursor = 0;
+  /** The cursor behind which an event is known to wait for credit. */
+  #heldAt: number | undefined;
+  /** Has it everything, or did it before the interval that it waits for? */
+  #caughtUp = false;
+  /** No terminal event that it is to get lies between the cursor and this. */
+  #searchedTo = 0;
   /** The page after the one that was given last. */
   #ahead: { readonly cursor: number; readonly page: Promise<Page | undefined> } | undefined;
   /** When the last message, and when the last events, were sent. */
@@ -108,13 +127,19 @@ class Reader {
     live: LiveStream,
     call: Pick<OpenCall, "closing" | "onClosing">,
     signal: AbortSignal,
+    gate: Gate,
   ) {
     this.#deps = deps;
     this.#request = request;
     this.#live = live;
     this.#call = call;
     this.#signal = signal;
-    this.#filter = both(toPredicate(request.filter), request.matches);
+    this.#gate = gate;
+    const { filter, conflateTypes = [], minIntervalMs } = request;
+    this.#filter = both(toTest(filter), request.matches);
+    if (conflateTypes.length > 0) this.#conflated = new Set(conflateTypes);
+    if (minIntervalMs > 0) this.#throttle = new Throttle(deps.clock, minIntervalMs);
+    gate.onChange(this.#ring);
     this.#stopListening = call.onClosing(this.#ring);
     signal.addEventListener("abort", this.#ring, { once: true });
     this.#sentMs = this.#eventsSentMs = deps.clock.now();
@@ -132,6 +157,7 @@ class Reader {
       if (this.#live.deleted) throw deletedError(this.#request.streamId);
       const { closing } = this.#call;
       if (closing !== undefined) return yield { kind: "closing", ...closing };
+      const source = this.#pending(scope);
       if (scope.finalOffset !== undefined && this.#cursor >= scope.finalOffset) {
         return yield {
           kind: "ended",
@@ -140,31 +166,24 @@ class Reader {
           taskOutcome: scope.taskOutcome,
         };
       }
-      if (this.#cursor < this.#live.window.from - 1) {
-        yield* this.#catchUp();
-        const due = this.#due();
-        if (due !== undefined) yield due;
-      } else if (scope.hasAfter(this.#cursor) && !this.#mustPause()) {
-        const batch = scope.takeBatch(
-          this.#cursor,
-          this.#filter,
-          limits.batchEntries,
-          limits.batchBytes,
-          sizeOf,
-        );
-        this.#cursor = batch.cursor;
-        if (batch.events.length > 0) yield this.#events(batch.events);
-      } else {
-        if (!scope.hasAfter(this.#cursor)) {
-          this.#cursor = Math.max(this.#cursor, this.#live.window.tail);
-          // A task may end by its workflow's last event, which is not one of its own.
-          if (scope.finalOffset !== undefined && this.#cursor >= scope.finalOffset) continue;
+      const pauseMs = source === undefined ? 0 : this.#pauseMs(scope);
+      if (source !== undefined && pauseMs === 0 && !this.#isHeld() && this.#gate.enter(source)) {
+        if (source === "store") {
+          yield* this.#catchUp();
+        } else {
+          const events = this.#takeFromWindow(scope);
+          if (events.length > 0) yield this.#events(events);
         }
-        const due = this.#due();
+        this.#gate.leave();
+        const due = source === "store" ? this.#due() : undefined;
         if (due !== undefined) yield due;
-        else if (!this.#idle()) await this.#wait();
-        else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
+        continue;
       }
+      if (source === undefined) this.#gate.leave();
+      const due = this.#due();
+      if (due !== undefined) yield due;
+      else if (source !== undefined || !this.#idle()) await this.#wait(source !== undefined, pauseMs);
+      else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
     }
     // Not a plain return: to the caller that would look like a complete stream. The reason says why, a deadline for instance.
     this.#signal.throwIfAborted();
@@ -172,6 +191,7 @@ class Reader {
 
   /** Safe twice. */
   leave(): void {
+    this.#gate.leave();
     this.#stopListening();
     this.#signal.removeEventListener("abort", this.#ring);
     this.#timer?.cancel();
@@ -209,7 +229,36 @@ class Reader {
     };
   }
 
-  /** A page from the store, up to what the hub knows: beyond that the shape of the tree may be unknown to it. */
+  /** Where what is next would come from; undefined: there is nothing, and the cursor says so. */
+  #pending(scope: Scope): Source | undefined {
+    const { window } = this.#live;
+    if (this.#cursor < window.from - 1) return "store";
+    this.#caughtUp = true;
+    if (scope.hasAfter(this.#cursor)) return "window";
+    this.#cursor = Math.max(this.#cursor, window.tail);
+    return undefined;
+  }
+
+  #takeFromWindow(scope: Scope): readonly SentEvent[] {
+    const { credit } = this.#gate;
+    const isShared =
+      this.#filter === undefined && this.#conflated === undefined && credit >= messageBounds.entries;
+    const taken = isShared
+      ? scope.takeShared(this.#cursor)
+      : scope.take(this.#cursor, this.#newBatch(this.#filter));
+    this.#cursor = taken.cursor;
+    if (credit === 0 && taken.cursor < taken.tail) this.#heldAt = taken.cursor;
+    return taken.events;
+  }
+
+  #newBatch(filter: Test | undefined): Batch {
+    const bounds = { ...messageBounds, entries: Math.min(messageBounds.entries, this.#gate.credit) };
+    return this.#conflated === undefined
+      ? new PlainBatch(filter, bounds)
+      : new ConflatedBatch(this.#conflated, filter, bounds);
+  }
+
+  /** From the store, up to what the hub knows: beyond that the shape of the tree may be unknown to it. */
   async *#catchUp(): AsyncGenerator<FollowMessage> {
     const page = await this.#nextPage();
     if (page === undefined) return;
@@ -217,14 +266,48 @@ class Reader {
       const gap = this.#passGap(page.floorOffset);
       if (gap !== undefined) yield gap;
     }
+    const events = await this.#takeFromPage(page);
+    if (events.length === 0) return;
+    this.#caughtUp = false;
+    this.#readAhead();
+    yield this.#events(events);
+  }
+
+  async #takeFromPage(page: Page): Promise<readonly SentEvent[]> {
+    if (this.#gate.credit === 0) {
+      const { matches = () => true } = this.#request;
+      const first = page.events.find((event) => event.offset > this.#cursor && matches(event));
+      this.#cursor = Math.max(this.#cursor, first === undefined ? page.scannedTo : first.offset - 1);
+      if (first !== undefined) this.#heldAt = this.#cursor;
+      return [];
+    }
+    if (this.#conflated !== undefined) return this.#conflatePages(page);
     const { matches } = this.#request;
     const events = page.events.filter(
       (event) => event.offset > this.#cursor && (matches === undefined || matches(event)),
     );
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
-    if (events.length === 0) return;
-    this.#readAhead();
-    yield this.#events(events);
+    return events;
+  }
+
+  /** Goes on with the next pages while what is kept of them fits into the message. */
+  async #conflatePages(first: Page): Promise<readonly SentEvent[]> {
+    const batch = this.#newBatch(undefined);
+    let page: Page | undefined = first;
+    for (let pages = 1; ; pages++) {
+      for (const event of page.events) {
+        if (event.offset <= this.#cursor) continue;
+        if (!batch.offer(event)) return batch.events;
+        this.#cursor = event.offset;
+      }
+      this.#cursor = Math.max(this.#cursor, page.scannedTo);
+      if (pages >= pagesConflated || this.#cursor >= this.#live.window.from - 1) break;
+      if (this.#signal.aborted || this.#call.closing !== undefined) break;
+      page = await this.#nextPage();
+      // A gap is declared between messages: that page is read again.
+      if (page === undefined || page.floorOffset > this.#cursor) break;
+    }
+    return batch.events;
   }
 
   /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
@@ -236,6 +319,7 @@ class Reader {
       page = await (ahead ?? this.#readPage(this.#cursor));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
+      this.#gate.leave();
       const cancel = this.#deps.clock.after(storeRetryMs, this.#ring);
       await this.#wakeup.wait();
       cancel();
@@ -247,13 +331,16 @@ class Reader {
 
   /** While one page is on its way to the client the database already reads the next; no more than that one. */
   #readAhead(): void {
-    if (this.#cursor >= this.#live.window.from - 1) return;
+    if (this.#gate !== openGate || this.#cursor >= this.#live.window.from - 1) return;
     const page = this.#readPage(this.#cursor);
     page.catch(() => {}); // whoever takes it hears of it
     this.#ahead = { cursor: this.#cursor, page };
   }
 
   #readPage(cursor: number): Promise<Page | undefined> {
+    const { credit } = this.#gate;
+    // Without credit one tells whether there is something; what is conflated may be many for each that is sent.
+    const entries = credit > 0 && this.#conflated !== undefined ? messageBounds.entries : Math.max(1, credit);
     return this.#deps.store.readPage({
       streamId: this.#request.streamId,
       scope: this.#request.scope,
@@ -261,7 +348,7 @@ class Reader {
       cursor,
       upTo: this.#live.window.tail,
       descending: false,
-      limit: limits.batchEntries,
+      limit: Math.min(messageBounds.entries, entries),
     });
   }
 
@@ -273,17 +360,33 @@ class Reader {
     return to >= from ? { kind: "gap", from, to } : undefined;
   }
 
-  #events(events: readonly StoredEvent[]): FollowMessage {
+  #events(events: readonly SentEvent[]): FollowMessage {
     this.#sentMs = this.#eventsSentMs = this.#deps.clock.now();
+    this.#throttle?.sent();
+    this.#gate.spend(events.length);
     return { kind: "events", events };
   }
 
-  /** With a minimum interval, waits for it, unless a terminal event is there: that flushes all before it. */
-  #mustPause(): boolean {
-    const { minIntervalMs } = this.#request;
-    if (minIntervalMs === 0 || this.#scope?.finalOffset !== undefined) return false;
-    if (this.#deps.clock.now() - this.#eventsSentMs >= minIntervalMs) return false;
-    return this.#scope?.someAfter(this.#cursor, isTerminal) !== true;
+  /** What waits for credit? Then nobody need look again. */
+  #isHeld(): boolean {
+    return this.#gate.credit === 0 && this.#heldAt === this.#cursor;
+  }
+
+  /** Once live it waits for its interval, unless a terminal event is there: that flushes all before it. */
+  #pauseMs(scope: Scope): number {
+    if (this.#throttle === undefined || !this.#caughtUp || scope.finalOffset !== undefined) return 0;
+    const { waitMs } = this.#throttle;
+    return waitMs > 0 && this.#isTerminalPending(scope) ? 0 : waitMs;
+  }
+
+  #isTerminalPending(scope: Scope): boolean {
+    const from = Math.max(this.#cursor, this.#searchedTo);
+    const { window } = this.#live;
+    if (from < window.from - 1) return true; // gone before it was seen: it may have been one
+    const isFlush: Test = (event) => isTerminal(event) && this.#filter?.(event) !== false;
+    if (scope.someAfter(from, isFlush)) return true;
+    this.#searchedTo = window.tail;
+    return false;
   }
 
   #due(): FollowMessage | undefined {
@@ -299,13 +402,11 @@ class Reader {
   }
 
   /** Until something for this reader happens; a timer that is early enough stays, so that a busy reader sets none. */
-  async #wait(): Promise<void> {
-    const { heartbeatIntervalMs, idleTimeoutMs, minIntervalMs } = this.#request;
+  async #wait(isPending: boolean, pauseMs: number): Promise<void> {
+    const { heartbeatIntervalMs, idleTimeoutMs } = this.#request;
     let dueMs = this.#sentMs + heartbeatIntervalMs;
-    if (idleTimeoutMs > 0) dueMs = Math.min(dueMs, this.#eventsSentMs + idleTimeoutMs);
-    if (minIntervalMs > 0 && this.#scope?.hasAfter(this.#cursor)) {
-      dueMs = Math.min(dueMs, this.#eventsSentMs + minIntervalMs);
-    }
+    if (idleTimeoutMs > 0 && !isPending) dueMs = Math.min(dueMs, this.#eventsSentMs + idleTimeoutMs);
+    if (pauseMs > 0) dueMs = Math.min(dueMs, this.#deps.clock.now() + pauseMs);
     if (this.#timer === undefined || this.#timer.dueMs > dueMs) {
       this.#timer?.cancel();
       const cancel = this.#deps.clock.after(Math.max(1, dueMs - this.#deps.clock.now()), () => {
@@ -321,19 +422,7 @@ class Reader {
 const isTerminal = (event: StoredEvent): boolean =>
   isTaskTerminal(event.type) || isWorkflowTerminal(event.type);
 
-function toPredicate({ types, tasks }: EventFilter): ((event: StoredEvent) => boolean) | undefined {
-  if (types === undefined && tasks === undefined) return undefined;
-  const typeSet = types && new Set(types);
-  const taskSet = tasks && new Set(tasks);
-  return (event) =>
-    (typeSet === undefined || typeSet.has(event.type)) &&
-    (taskSet === undefined || taskSet.has(event.taskExecutionId));
-}
-
-function both(
-  a: ((event: StoredEvent) => boolean) | undefined,
-  b: ((event: StoredEvent) => boolean) | undefined,
-): ((event: StoredEvent) => boolean) | undefined {
+function both(a: Test | undefined, b: Test | undefined): Test | undefined {
   return a === undefined || b === undefined ? (a ?? b) : (event) => a(event) && b(event);
 }
 

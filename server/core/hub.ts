@@ -12,6 +12,7 @@ import { limits } from "./limits.ts";
 import { LiveStream, type LiveStreamDeps } from "./live-stream.ts";
 import type { Bus, EventStore, Notice } from "./ports.ts";
 import type { WindowBounds } from "./replay-window.ts";
+import { WindowMemory } from "./window-memory.ts";
 
 export interface HubDeps extends LiveStreamDeps {
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents" | "readTails">;
@@ -22,11 +23,14 @@ export interface HubDeps extends LiveStreamDeps {
 export interface HubOptions {
   readonly tailCheckIntervalMs: number;
   readonly window: WindowBounds;
+  /** Of all windows together. */
+  readonly windowsBytes: number;
 }
 
 export const defaultHubOptions: HubOptions = {
   tailCheckIntervalMs: 1000,
   window: { entries: limits.windowEntries, bytes: limits.windowBytes },
+  windowsBytes: limits.windowsBytes,
 };
 
 interface Entry {
@@ -40,6 +44,7 @@ interface Entry {
 export class Hub {
   readonly #deps: HubDeps;
   readonly #options: HubOptions;
+  readonly #memory: WindowMemory;
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
   /** The tail check under way. */
@@ -48,6 +53,7 @@ export class Hub {
   constructor(deps: HubDeps, options: HubOptions = defaultHubOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#memory = new WindowMemory(options.windowsBytes);
   }
 
   /** Streams with readers. */
@@ -106,7 +112,8 @@ export class Hub {
       const tail = (await this.#deps.store.readTails([streamId])).get(streamId);
       if (tail === undefined)
         throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
-      opened = new LiveStream(streamId, tail, this.#deps, this.#options.window);
+      const bounds = { ...this.#options.window, memory: this.#memory };
+      opened = new LiveStream(streamId, tail, this.#deps, bounds);
       opened.noteTail(early);
       return opened;
     };

@@ -54,6 +54,8 @@ export const limits = {
   /** Recent system events kept for their readers; text of one, bytes. */
   systemEvents: 1024,
   systemEventBytes: 8192,
+  /** The same of all streams together. */
+  windowsBytes: 64 * MiB,
   /** Entries that a lane holds. */
   laneEntries: { high: 10_000, normal: 100_000, low: 50_000 },
   laneBytes: 64 * MiB,
@@ -67,6 +69,14 @@ export const limits = {
   sessionSilenceMs: 45_000,
   /** Longest wait of a close for what was accepted, ms. */
   sessionDrainMs: 30_000,
+  /** Subscriptions open at once on one StreamMany or Multiplex. */
+  multiplexLabels: 500,
+  /** Of these, how many hold events that are on their way: from the window, and as many from the database. */
+  multiplexTurns: 4,
+  /** Of these, how many are being opened at a time. */
+  multiplexOpenings: 8,
+  /** Answers to a Multiplex's requests that its client has not read; with more its requests wait. */
+  multiplexAnswers: 500,
   /** Silence after which a reader is told its position, ms: default and range. */
   heartbeatMs: { default: 15_000, min: 1000, max: 300_000 },
 } as const;

@@ -118,9 +118,11 @@ export class LiveStream {
 
   close(): void {
     this.#closed = true;
+    this.window.reset(this.window.tail);
   }
 
   #apply(entries: readonly StoredEvent[]): void {
+    if (this.#closed) return; // a page was still on its way
     const touched = new Set<Scope>();
     for (const event of entries) {
       if (event.offset <= this.window.tail) continue;

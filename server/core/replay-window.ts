@@ -3,10 +3,13 @@
  * first. A reader whose cursor lies before `from - 1` has fallen out and reads from the store until it is back.
  */
 import { type StoredEvent, sizeOf } from "./event.ts";
+import type { WindowMemory } from "./window-memory.ts";
 
 export interface WindowBounds {
   readonly entries: number;
   readonly bytes: number;
+  /** Shared with other windows. Absent: not bounded together. */
+  readonly memory?: WindowMemory;
 }
 
 export class ReplayWindow {
@@ -42,20 +45,34 @@ export class ReplayWindow {
     }
     this.#events.push(event);
     this.#tail = event.offset;
-    this.#bytes += sizeOf(event);
-    while (this.length > this.#bounds.entries || (this.#bytes > this.#bounds.bytes && this.length > 1)) {
-      this.#bytes -= sizeOf(this.#events[this.#head] as StoredEvent);
-      this.#events[this.#head] = undefined as unknown as StoredEvent;
-      this.#head++;
+    const size = sizeOf(event);
+    this.#bytes += size;
+    const { entries, bytes, memory } = this.#bounds;
+    while (this.length > entries || (this.#bytes > bytes && this.length > 1)) {
+      const dropped = this.dropOldest();
+      memory?.shrink(dropped);
     }
-    if (this.#head > 1024 && this.#head * 2 > this.#events.length) {
+    memory?.grow(this, size);
+  }
+
+  /** Gives up the oldest entry; its bytes, 0 if there is none. */
+  dropOldest(): number {
+    const oldest = this.#events[this.#head];
+    if (oldest === undefined) return 0;
+    const size = sizeOf(oldest);
+    this.#bytes -= size;
+    this.#events[this.#head] = undefined as unknown as StoredEvent;
+    this.#head++;
+    if (this.length === 0 || (this.#head > 1024 && this.#head * 2 > this.#events.length)) {
       this.#events = this.#events.slice(this.#head);
       this.#head = 0;
     }
+    return size;
   }
 
   /** Begins anew after an offset whose predecessors cannot be had. */
   reset(tail: number): void {
+    this.#bounds.memory?.leave(this, this.#bytes);
     this.#events = [];
     this.#head = 0;
     this.#bytes = 0;

@@ -5,6 +5,7 @@
  *
  * The end is judged from the registry as of `asOf` and from the lifecycle entries after that: nothing is counted twice.
  */
+import { type Batch, messageBounds, PlainBatch, type SentEvent, type Test } from "./batch.ts";
 import {
   EventType,
   isTaskTerminal,
@@ -16,8 +17,8 @@ import type { ScopeKey, ScopeState } from "./ports.ts";
 import type { ReplayWindow } from "./replay-window.ts";
 import type { Wakeup } from "./wakeup.ts";
 
-interface Batch {
-  readonly events: readonly StoredEvent[];
+export interface Taken {
+  readonly events: readonly SentEvent[];
   /** The cursor before it, and the tail when it was taken. */
   readonly from: number;
   readonly tail: number;
@@ -31,8 +32,8 @@ export class Scope {
   /** Offsets of its own entries of the window, rising; undefined for the tree, which owns them all. Not the entries: they must go with the window. */
   #own: number[] | undefined;
   readonly #readers = new Set<Wakeup>();
-  /** The last batch without a filter, for as long as somebody is sending it: an idle scope holds no entries. */
-  #shared: WeakRef<Batch> | undefined;
+  /** The last shared batch, for as long as somebody is sending it: an idle scope holds no entries. */
+  #shared: WeakRef<Taken> | undefined;
   #asOf = 0;
   #open = 0;
   /** Of the workflow that was asked for. */
@@ -92,44 +93,26 @@ export class Scope {
   }
 
   /**
-   * Entries after the cursor that are in the window, up to these bounds; `filter` passes over others without end. Readers
-   * at the same place without a filter get the same array, so that what is made of it is made once.
+   * Entries after the cursor that are in the window, as many as fit. Readers at the same place that take plain batches get
+   * the same array, so that what is made of it is made once.
    */
-  takeBatch(
-    cursor: number,
-    filter: ((event: StoredEvent) => boolean) | undefined,
-    maxEntries: number,
-    maxBytes: number,
-    sizeOf: (event: StoredEvent) => number,
-  ): Batch {
-    const shared = filter === undefined ? this.#shared?.deref() : undefined;
+  takeShared(cursor: number): Taken {
+    const shared = this.#shared?.deref();
     if (shared?.from === cursor && shared.tail === this.#window.tail) return shared;
-    const batch = this.#takeBatch(cursor, filter, maxEntries, maxBytes, sizeOf);
-    if (filter === undefined) this.#shared = new WeakRef(batch);
-    return batch;
+    const taken = this.take(cursor, new PlainBatch(undefined, messageBounds));
+    this.#shared = new WeakRef(taken);
+    return taken;
   }
 
-  #takeBatch(
-    from: number,
-    filter: ((event: StoredEvent) => boolean) | undefined,
-    maxEntries: number,
-    maxBytes: number,
-    sizeOf: (event: StoredEvent) => number,
-  ): Batch {
-    const events: StoredEvent[] = [];
+  take(from: number, batch: Batch): Taken {
     const { tail } = this.#window;
-    let bytes = 0;
+    let cursor = tail;
     for (const event of this.#after(from)) {
-      if (filter !== undefined && !filter(event)) continue;
-      const size = sizeOf(event);
-      if (events.length >= maxEntries || (events.length > 0 && bytes + size > maxBytes)) {
-        // It goes on after the last one taken.
-        return { events, from, tail, cursor: (events.at(-1) as StoredEvent).offset };
-      }
-      events.push(event);
-      bytes += size;
+      if (batch.offer(event)) continue;
+      cursor = event.offset - 1;
+      break;
     }
-    return { events, from, tail, cursor: tail };
+    return { events: batch.events, from, tail, cursor };
   }
 
   *#after(cursor: number): Generator<StoredEvent> {
@@ -152,7 +135,7 @@ export class Scope {
   }
 
   /** Is there an own entry after this cursor that passes the test? */
-  someAfter(cursor: number, test: (event: StoredEvent) => boolean): boolean {
+  someAfter(cursor: number, test: Test): boolean {
     for (const event of this.#after(cursor)) if (test(event)) return true;
     return false;
   }

@@ -4,7 +4,8 @@ import { DomainError } from "./errors.ts";
 import { EventType } from "./event.ts";
 import { type FollowDeps, type FollowMessage, type FollowRequest, follow } from "./follow.ts";
 import { limits } from "./limits.ts";
-import type { CallOwner, OpenCalls } from "./open-call.ts";
+import { type MultiplexInput, type MultiplexOutput, multiplex, type Start } from "./multiplex.ts";
+import type { CallOwner, OpenCall, OpenCalls } from "./open-call.ts";
 import type { EventFilter, ScopeKey } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 
@@ -24,6 +25,8 @@ export interface SubscribeOptions {
   /** Empty: all. */
   readonly tasks: readonly string[];
   readonly minIntervalMs: number;
+  /** Absent: none. */
+  readonly conflateTypes?: readonly number[];
   /** 0: the default. */
   readonly heartbeatIntervalMs: number;
   readonly idleTimeoutMs: number;
@@ -45,11 +48,56 @@ export async function* subscribe(
   try {
     yield* follow(deps, request, call, signal);
   } catch (error) {
-    if (error instanceof DomainError && error.code === "not_found") deps.registry.forget(identity.workflowId);
-    throw error;
+    throw noted(deps, identity, error);
   } finally {
     call.end();
   }
+}
+
+/** Several subscriptions of one call, which counts as one. `subscriber` says how one of them begins. */
+export async function* subscribeMany(
+  deps: SubscribeDeps,
+  access: Access,
+  owner: CallOwner,
+  toInputs: (subscriber: Subscriber) => {
+    readonly first: Iterable<MultiplexInput>;
+    readonly further: AsyncIterable<MultiplexInput> | undefined;
+  },
+  signal: AbortSignal,
+): AsyncGenerator<MultiplexOutput> {
+  const call = deps.calls.open("reader", owner);
+  try {
+    const { first, further } = toInputs(
+      (target, options) => (gate, own) => subscribeLabel(deps, access, call, target, options, gate, own),
+    );
+    yield* multiplex(call, first, further, signal);
+  } finally {
+    call.end();
+  }
+}
+
+export type Subscriber = (target: Target, options: SubscribeOptions) => Start;
+
+async function* subscribeLabel(
+  deps: SubscribeDeps,
+  access: Access,
+  call: OpenCall,
+  target: Target,
+  options: SubscribeOptions,
+  ...[gate, signal]: Parameters<Start>
+): AsyncGenerator<FollowMessage> {
+  const { identity } = await deps.registry.require(access, target.workflowId);
+  try {
+    yield* follow(deps, toFollowRequest(access, identity, target, options), call, signal, gate);
+  } catch (error) {
+    throw noted(deps, identity, error);
+  }
+}
+
+/** A tree that was deleted is looked up again by the next one. */
+function noted(deps: SubscribeDeps, { workflowId }: WorkflowIdentity, error: unknown): unknown {
+  if (error instanceof DomainError && error.code === "not_found") deps.registry.forget(workflowId);
+  return error;
 }
 
 /** What following needs, checked. */
@@ -76,6 +124,7 @@ export function toFollowRequest(
     heartbeatIntervalMs,
     idleTimeoutMs,
     minIntervalMs,
+    conflateTypes: options.conflateTypes ?? [],
     expectedEpoch: options.expectedEpoch,
   };
 }

@@ -1,5 +1,6 @@
 /** Server-Sent Events as contract §3 fixes them. Pure: from messages to text. */
-import { EventType, type StoredEvent, WorkflowStatus } from "../core/event.ts";
+import type { SentEvent } from "../core/batch.ts";
+import { EventType, WorkflowStatus } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
 
 const typeNames = new Map<number, string>(Object.entries(EventType).map(([name, type]) => [type, name]));
@@ -43,9 +44,9 @@ export function toSse(message: FollowMessage): string {
 }
 
 /** One text for all readers that get the entry from the same window. */
-const records = new WeakMap<StoredEvent, string>();
+const records = new WeakMap<SentEvent, string>();
 
-function toEventRecord(event: StoredEvent): string {
+function toEventRecord(event: SentEvent): string {
   let text = records.get(event);
   if (text === undefined) {
     text = record(eventName(event.type), event.offset, {
@@ -59,6 +60,7 @@ function toEventRecord(event: StoredEvent): string {
         : { payload: event.payload ?? "" }),
       timestampMs: event.timestampMs,
       recordedMs: event.recordedMs,
+      replaced: event.replaced, // left out if there is none
     });
     records.set(event, text);
   }

@@ -1,4 +1,4 @@
-/** From core to proto. Numbers become bigint at this border only. */
+/** Between core and proto. Numbers become bigint at this border only. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   ClosingReason,
@@ -8,18 +8,20 @@ import {
   GapReason,
   type StreamMessage,
   StreamMessageSchema,
+  type StreamOptions,
   type WorkflowStatus,
 } from "../../gen/tributary/v1/event_pb.ts";
 import type { WorkflowSchema } from "../../gen/tributary/v1/workflow_service_pb.ts";
-import type { StoredEvent } from "../core/event.ts";
+import type { SentEvent } from "../core/batch.ts";
 import type { FollowMessage } from "../core/follow.ts";
 import type { Closing, ClosingReason as CoreClosingReason } from "../core/open-call.ts";
 import type { Workflow } from "../core/registry.ts";
+import type { SubscribeOptions } from "../core/subscribe.ts";
 
 /** A message is made once for all readers that get the entry from the same window. */
-const eventMessages = new WeakMap<StoredEvent, Event>();
+const eventMessages = new WeakMap<SentEvent, Event>();
 
-export function toEvent(event: StoredEvent): Event {
+export function toEvent(event: SentEvent): Event {
   let message = eventMessages.get(event);
   if (message === undefined) {
     const { payload } = event;
@@ -38,6 +40,7 @@ export function toEvent(event: StoredEvent): Event {
       timestampMs: BigInt(event.timestampMs),
       recordedMs: BigInt(event.recordedMs),
       producerId: event.producerId,
+      replaced: event.replaced ?? 0,
     });
     eventMessages.set(event, message);
   }
@@ -124,5 +127,24 @@ export function toWorkflowMessage(workflow: Workflow): MessageInitShape<typeof W
     closedMs: BigInt(workflow.closedMs ?? 0),
     cancelRequestedMs: BigInt(workflow.cancelRequestedMs ?? 0),
     openInSubtree: workflow.openInSubtree,
+  };
+}
+
+export function toSubscribeOptions(options: StreamOptions | undefined): SubscribeOptions {
+  const start = options?.start;
+  return {
+    start:
+      start?.case === "latest" && start.value
+        ? "latest"
+        : start?.case === "afterOffset"
+          ? Number(start.value)
+          : 0,
+    types: options?.types ?? [],
+    tasks: options?.taskExecutionIds ?? [],
+    minIntervalMs: options?.minIntervalMs ?? 0,
+    conflateTypes: options?.conflateTypes ?? [],
+    heartbeatIntervalMs: options?.heartbeatIntervalMs ?? 0,
+    idleTimeoutMs: options?.idleTimeoutMs ?? 0,
+    expectedEpoch: Number(options?.expectedEpoch ?? 0n),
   };
 }

@@ -9,7 +9,8 @@
  */
 import type { DescMessage, UnknownField } from "@bufbuild/protobuf";
 import { EventBatchSchema, EventSchema, StreamMessageSchema } from "../../gen/tributary/v1/event_pb.ts";
-import { type Payload, payloadSize, type StoredEvent } from "../core/event.ts";
+import type { SentEvent } from "../core/batch.ts";
+import { type Payload, payloadSize } from "../core/event.ts";
 
 const lengthDelimited = 2;
 const varint = 0;
@@ -35,21 +36,22 @@ const tags = {
   timestampMs: tagOf(EventSchema, "timestamp_ms", varint),
   recordedMs: tagOf(EventSchema, "recorded_ms", varint),
   producerId: tagOf(EventSchema, "producer_id", lengthDelimited),
+  replaced: tagOf(EventSchema, "replaced", varint),
 };
 
-const encoded = new WeakMap<readonly StoredEvent[], UnknownField[]>();
+const encoded = new WeakMap<readonly SentEvent[], Uint8Array>();
 
-/** The field `message` (number 1 of every streaming answer) that holds a StreamMessage with these events. */
-export function encodeEvents(events: readonly StoredEvent[]): UnknownField[] {
-  let fields = encoded.get(events);
-  if (fields === undefined) {
-    fields = [{ no: 1, wireType: lengthDelimited, data: encode(events) }];
-    encoded.set(events, fields);
+/** The field `message` of a streaming answer, a StreamMessage with these events. `no` is 1, or 2 where a label is before it. */
+export function encodeEvents(events: readonly SentEvent[], no: 1 | 2 = 1): UnknownField[] {
+  let data = encoded.get(events);
+  if (data === undefined) {
+    data = encode(events);
+    encoded.set(events, data);
   }
-  return fields;
+  return [{ no, wireType: lengthDelimited, data }];
 }
 
-function encode(events: readonly StoredEvent[]): Uint8Array {
+function encode(events: readonly SentEvent[]): Uint8Array {
   const payloadSizes = events.map(({ payload }) => payloadSize(payload));
   const sizes = events.map((event, i) => eventSize(event, payloadSizes[i] as number));
   let batchSize = 0;
@@ -69,11 +71,12 @@ function encode(events: readonly StoredEvent[]): Uint8Array {
     out.number(tags.timestampMs, event.timestampMs);
     out.number(tags.recordedMs, event.recordedMs);
     out.text(tags.producerId, event.producerId);
+    out.number(tags.replaced, event.replaced ?? 0);
   }
   return out.bytes;
 }
 
-function eventSize(event: StoredEvent, payloadBytes: number): number {
+function eventSize(event: SentEvent, payloadBytes: number): number {
   return (
     textSize(event.workflowId) +
     textSize(event.taskExecutionId) +
@@ -83,7 +86,8 @@ function eventSize(event: StoredEvent, payloadBytes: number): number {
     (event.payload === undefined ? 0 : delimited(payloadBytes)) +
     numberSize(event.timestampMs) +
     numberSize(event.recordedMs) +
-    textSize(event.producerId)
+    textSize(event.producerId) +
+    numberSize(event.replaced ?? 0)
   );
 }
 

@@ -48,6 +48,13 @@ export function toCallError(error: unknown, signal: AbortSignal, logBug: LogBug)
   return toConnectError(signal.aborted && !isOurs ? signal.reason : error, logBug);
 }
 
+/** As above, for a part of a call that goes on without it. */
+export function toStreamError(error: unknown, logBug: LogBug): { code: string; message: string } {
+  const { code, rawMessage } = mapError(error, logBug);
+  const name = Code[code].replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+  return { code: name, message: rawMessage };
+}
+
 function mapError(error: unknown, logBug: LogBug): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof DomainError) {

@@ -1,4 +1,4 @@
-/** EventStreamService: decode, follow, encode. StreamMany and Multiplex are not built yet and answer UNIMPLEMENTED. */
+/** EventStreamService: decode, follow, encode. What has labels is in stream-many.ts. */
 import { create, type DescMessage, type Message, type MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { StreamMessage, StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
@@ -12,19 +12,13 @@ import {
 import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import type { Page } from "../core/ports.ts";
-import {
-  type SubscribeDeps,
-  type SubscribeOptions,
-  subscribe,
-  type Target,
-  toFilter,
-  toScopeKey,
-} from "../core/subscribe.ts";
+import { type SubscribeDeps, subscribe, type Target, toFilter, toScopeKey } from "../core/subscribe.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { toEvent, toStreamMessage } from "./conversions.ts";
+import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 import { pageSizeOf } from "./page-token.ts";
+import { answersJson, multiplex, streamMany } from "./stream-many.ts";
 
 export interface EventStreamDeps extends SubscribeDeps {
   readonly logBug: LogBug;
@@ -50,6 +44,8 @@ export function eventStreamService(router: ConnectRouter, deps: EventStreamDeps)
         options,
         context,
       ),
+    streamMany: (request, context) => streamMany(deps, request, context),
+    multiplex: (requests, context) => multiplex(deps, requests, context),
     readEvents: (request, context) => readEvents(deps, request, context),
   });
 }
@@ -61,7 +57,7 @@ async function* answers<S extends DescMessage>(
   options: StreamOptions | undefined,
   context: HandlerContext,
 ): AsyncGenerator<MessageShape<S>> {
-  const isJson = context.responseHeader.get("content-type")?.includes("json") === true;
+  const isJson = answersJson(context);
   try {
     const subscription = subscribe(
       deps,
@@ -78,29 +74,8 @@ async function* answers<S extends DescMessage>(
       yield answer as Message as MessageShape<S>;
     }
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
-}
-
-function toSubscribeOptions(options: StreamOptions | undefined): SubscribeOptions {
-  if (options !== undefined && options.conflateTypes.length > 0) {
-    throw new DomainError("unimplemented", "options.conflate_types: not built yet; leave it empty");
-  }
-  const start = options?.start;
-  return {
-    start:
-      start?.case === "latest" && start.value
-        ? "latest"
-        : start?.case === "afterOffset"
-          ? Number(start.value)
-          : 0,
-    types: options?.types ?? [],
-    tasks: options?.taskExecutionIds ?? [],
-    minIntervalMs: options?.minIntervalMs ?? 0,
-    heartbeatIntervalMs: options?.heartbeatIntervalMs ?? 0,
-    idleTimeoutMs: options?.idleTimeoutMs ?? 0,
-    expectedEpoch: Number(options?.expectedEpoch ?? 0n),
-  };
 }
 
 async function readEvents(deps: EventStreamDeps, request: ReadEventsRequest, context: HandlerContext) {

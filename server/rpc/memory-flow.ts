@@ -1,6 +1,6 @@
 /** MemoryFlow: decode, run the flow, encode. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Code, type HandlerContext } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
 import {
   type MemoryFlowRequest,
   type MemoryFlowResponseSchema,
@@ -14,7 +14,7 @@ import { type Principal, toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import { type FlowDeps, type FlowInput, type FlowOutput, memoryFlow as flow } from "../core/memory/flow.ts";
 import { accessOf, principalOf } from "./context.ts";
-import { type LogBug, toCallError, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError, toStreamError } from "./error-mapping.ts";
 import { toObservationBatch } from "./observations.ts";
 import { toRecallMessage, toRecallRequest } from "./recall-messages.ts";
 import { assertValidInit, toSessionInput } from "./session-call.ts";
@@ -101,14 +101,10 @@ function toResponse(output: FlowOutput, logBug: LogBug): MessageInitShape<typeof
       return { message: { case: "recall", value: { label, result } } };
     }
     case "error": {
-      const { code, rawMessage } = toConnectError(output.error, logBug);
-      const error = { code: snakeCase(Code[code]), message: rawMessage };
+      const error = toStreamError(output.error, logBug);
       return { message: { case: "recall", value: { label, result: { case: "error", value: error } } } };
     }
     case "done":
       return { message: { case: "recall", value: { label, result: { case: "done", value: {} } } } };
   }
 }
-
-const snakeCase = (name: string) =>
-  name.replace(/[A-Z]/g, (letter, at: number) => `${at > 0 ? "_" : ""}${letter.toLowerCase()}`);

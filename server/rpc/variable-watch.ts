@@ -22,7 +22,7 @@ import {
 } from "../core/variables/watch.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toStreamOneof } from "./conversions.ts";
-import { type LogBug, toConnectError } from "./error-mapping.ts";
+import { type LogBug, toCallError } from "./error-mapping.ts";
 import { type EncodedUpdate, encodeUpdate } from "./variable-messages.ts";
 
 export interface VariableWatchDeps extends WatchDeps {
@@ -43,7 +43,7 @@ export async function* watch(
       else yield create(WatchVariablesResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
-    throw toConnectError(error, deps.logBug);
+    throw toCallError(error, context.signal, deps.logBug);
   }
 }
 
@@ -60,8 +60,8 @@ function toWatchRequest(request: WatchVariablesRequest): WatchRequest {
       heartbeatIntervalMs: options?.heartbeatIntervalMs ?? 0,
       idleTimeoutMs: options?.idleTimeoutMs ?? 0,
       expectedEpoch: Number(options?.expectedEpoch ?? 0n),
+      conflateTypes: options?.conflateTypes ?? [],
     },
-    conflateTypes: options?.conflateTypes ?? [],
   };
 }
 

@@ -507,6 +507,130 @@ test("with a least interval nothing is lost, messages are fewer, and the end doe
   expect(medium.batchSizes.length).toBeLessThanOrEqual(elapsed / 200 + 3);
 });
 
+// --- conflate_types
+
+const progress = (workflowId: string, taskExecutionId = "t", payload = ""): TaskEventInit => ({
+  workflowId,
+  taskExecutionId,
+  type: EventType.PROGRESS,
+  payload: { case: "text", value: payload },
+});
+const conflateTypes = [EventType.PROGRESS, EventType.DATA];
+const counted = (events: readonly Event[]) =>
+  events.map(({ offset, replaced }) => [Number(offset), replaced]);
+
+test("conflated, a batch holds the newest of a workflow's task and type at its place, in every scope, live and of the past", async () => {
+  const root = await newWorkflow(server.acme);
+  const child = await newWorkflow(server.acme, root);
+  const scopes = [ofTree(root), ofWorkflow(root), ofTask(root)];
+  // Held back, so that what is written is pending together.
+  const readers = scopes.map((scope) => live(scope, { ...latest, conflateTypes, minIntervalMs: 14_000 }));
+  await Promise.all(readers.map((reader) => reader.open()));
+  await publish(server.acme, [token(root, "first")]);
+  await Promise.all(readers.map((reader) => reader.until(() => expect(reader.texts).toContain("first"))));
+  await publish(server.acme, [
+    progress(root), // 4
+    { ...progress(root), type: EventType.DATA },
+    token(root, "x"),
+    progress(child),
+    progress(root, "u"), // 8
+    progress(root),
+    { ...progress(root), type: EventType.OUTPUT },
+    progress(root, "u"),
+    progress(child), // 12
+    { ...progress(root), type: EventType.OUTPUT },
+    progress(root),
+    done(root), // 15
+  ]);
+  await close(root, COMPLETED, true); // 16: the child, 17
+  const expected = [
+    [
+      [5, 0],
+      [6, 0],
+      [10, 0],
+      [11, 1],
+      [12, 1],
+      [13, 0],
+      [14, 2],
+      [15, 0],
+      [16, 0],
+      [17, 0],
+    ],
+    [
+      [5, 0],
+      [6, 0],
+      [10, 0],
+      [11, 1],
+      [13, 0],
+      [14, 2],
+      [15, 0],
+    ],
+    [
+      [5, 0],
+      [6, 0],
+      [10, 0],
+      [13, 0],
+      [14, 2],
+      [15, 0],
+    ],
+  ];
+  for (const [at, reader] of readers.entries()) {
+    await reader.end();
+    expect(counted(reader.events.filter(({ offset }) => offset > 3n && offset < 16n))).toEqual(
+      expected[at]?.filter(([offset = 0]) => offset < 16),
+    );
+    const past = await whole(scopes[at] as Scope, { ...after(3), conflateTypes });
+    expect(counted(past.events.filter(({ offset }) => offset < 16n))).toEqual(
+      expected[at]?.filter(([offset = 0]) => offset < 16),
+    );
+    expect(past.ended?.finalOffset).toBe(reader.ended?.finalOffset);
+  }
+  for (const [, transport] of transports) {
+    const streams = createClient(EventStreamService, transport());
+    const read = await readToEnd((call) => ofWorkflow(root)({ ...after(3), conflateTypes }, call, streams));
+    expect(counted(read.events)).toEqual([
+      ...(expected[1] ?? []),
+      [read.events.at(-1)?.offset, 0].map(Number),
+    ]);
+  }
+});
+
+test("without conflate_types nothing is replaced, and a message's last offset resumes a conflated reader", async () => {
+  const id = await newWorkflow(server.acme);
+  await publish(
+    server.acme,
+    repeat(3000, (i) => (i % 100 === 0 ? token(id, `${i}`) : progress(id))),
+  );
+  await close(id);
+  const everything = await whole(ofWorkflow(id));
+  expect(everything.events.every(({ replaced }) => replaced === 0)).toBe(true);
+  expect(everything.offsets).toEqual(repeat(3002, (i) => i + 1));
+  const whole1 = await whole(ofWorkflow(id), { conflateTypes });
+  const sum = (events: readonly Event[]) => events.reduce((total, { replaced }) => total + 1 + replaced, 0);
+  expect([sum(whole1.events), whole1.texts.filter((text) => text !== "").length >= 30]).toEqual([3002, true]);
+  for (const { offset } of whole1.events) {
+    const rest = await whole(ofWorkflow(id), { ...after(Number(offset)), conflateTypes });
+    expect(sum(rest.events)).toBe(3002 - Number(offset));
+  }
+});
+
+test("a conflated reader that falls far behind gets the newest in few messages, and still every event or its number", async () => {
+  const id = await newWorkflow(server.acme);
+  await using reader = live(ofWorkflow(id), { conflateTypes, minIntervalMs: 2000 });
+  await reader.open();
+  for (let round = 0; round < 10; round++) {
+    await publish(
+      server.acme,
+      repeat(1000, () => progress(id, "t", "x".repeat(1000))),
+    );
+  }
+  await close(id);
+  await reader.end();
+  expect(reader.events.reduce((total, { replaced }) => total + 1 + replaced, 0)).toBe(10_002);
+  // More than the window holds was pending.
+  expect(reader.batchSizes.length).toBeLessThan(8);
+});
+
 // --- ReadEvents
 
 describe("pages of history", () => {

@@ -314,7 +314,7 @@ describe("the options", () => {
     const [first] = watching.updates.slice(1);
     if (watching.updates.length === 3) {
       expect(watching.shown.slice(1)).toEqual(["set a=10 v11", "set b=2 v2"]);
-      expect(plain(first?.oldValue)).toBe(0);
+      expect(plain(first?.oldValue)).toBe(9);
     }
     for (const batch of watching.batches) {
       expect(new Set(batch.map(({ variable }) => variable?.name)).size).toBe(batch.length);

@@ -1,11 +1,10 @@
-/** What values and constraints are refused, in which words; and what conflation does to a batch. */
+/** What values and constraints are refused, in which words. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DomainError } from "../../server/core/errors.ts";
 import { limits } from "../../server/core/limits.ts";
 import { type Assignment, type GivenValue, judge } from "../../server/core/variables/constraints.ts";
 import { Patterns } from "../../server/core/variables/pattern.ts";
-import { conflate, type VariableUpdate } from "../../server/core/variables/update.ts";
 import { type Constraints, type Rules, VariableType } from "../../server/core/variables/variable.ts";
 
 const { BOOLEAN, INTEGER, FLOAT, STRING, CHOICE, JSON: ANY } = VariableType;
@@ -197,74 +196,5 @@ describe("patterns", () => {
       }
     }).toThrow("4194304 steps");
     expect(taken).toBeGreaterThan(5);
-  });
-});
-
-describe("conflation", () => {
-  const update = (name: string, offset: number, kind: VariableUpdate["kind"] = "set"): VariableUpdate => ({
-    kind,
-    variable: {
-      workflowId: "w",
-      name,
-      type: ANY,
-      value: offset,
-      constraints: undefined,
-      metadata: {},
-      version: offset,
-      source: "",
-      offset,
-      createdMs: 0,
-      updatedMs: 0,
-    },
-    oldValue: offset === 1 ? undefined : offset - 1,
-    offset,
-    replaced: 0,
-  });
-  const said = (updates: readonly VariableUpdate[]) =>
-    updates.map(
-      ({ kind, variable, replaced, oldValue }) =>
-        `${kind} ${variable.name}${variable.version} -${replaced} <${oldValue}`,
-    );
-
-  test("keeps the newest of each name where it stands, with the old value from before the oldest", () => {
-    const updates = [
-      update("a", 1),
-      update("b", 2),
-      update("a", 3, "deleted"),
-      update("c", 4),
-      update("a", 5),
-      update("b", 6),
-    ];
-    expect(said(conflate(updates, [30, 31]))).toEqual([
-      "set c4 -0 <3",
-      "set a5 -2 <undefined",
-      "set b6 -1 <1",
-    ]);
-  });
-
-  test("concerns only the types that were asked for", () => {
-    const updates = [update("a", 1), update("a", 2), update("a", 3, "deleted"), update("a", 4)];
-    expect(said(conflate(updates, []))).toEqual(said(updates));
-    expect(said(conflate(updates, [30]))).toEqual(["deleted a3 -0 <2", "set a4 -2 <undefined"]);
-    expect(said(conflate(updates, [31]))).toEqual(said(updates));
-  });
-
-  test("loses no count, keeps the order, and has each name once, however often it is done", () => {
-    fc.assert(
-      fc.property(fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 30 }), fc.nat(30), (names, cut) => {
-        const updates = names.map((name, i) => update(name, i + 1));
-        const once = conflate(updates, [30, 31]);
-        const twice = conflate(
-          [...conflate(updates.slice(0, cut), [30, 31]), ...updates.slice(cut)],
-          [30, 31],
-        );
-        expect(said(twice)).toEqual(said(once));
-        expect(once.reduce((sum, { replaced }) => sum + 1 + replaced, 0)).toBe(names.length);
-        expect(once.map(({ offset }) => offset)).toEqual(
-          once.map(({ offset }) => offset).toSorted((a, b) => a - b),
-        );
-        expect(new Set(once.map(({ variable }) => variable.name)).size).toBe(once.length);
-      }),
-    );
   });
 });

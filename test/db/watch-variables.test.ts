@@ -288,11 +288,12 @@ test.each(seeds(process.env["TRIBUTARY_TEST_FULL"] ? 30 : 4))(
         await pause(random.below(60));
         const wanted = random.chance(0.3) ? [random.pick(names)] : [];
         const conflated = random.chance(0.5);
-        const request = { workflowId, names: wanted, conflateTypes: conflated ? [30, 31] : [] };
+        const request = { workflowId, names: wanted };
+        const policy = { ...readAll, conflateTypes: conflated ? [30, 31] : [] };
         const seen = new Seen();
         let startedAt = -1;
         for (let resumed = false; ; resumed = true) {
-          const options = resumed ? { ...readAll, start: seen.offset } : readAll;
+          const options = resumed ? { ...policy, start: seen.offset } : policy;
           let left = random.chance(0.3) ? 1 + random.below(20) : Number.POSITIVE_INFINITY;
           // A call that is left in the middle of its snapshot is not resumed but made anew.
           let complete = resumed;

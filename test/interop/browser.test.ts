@@ -6,6 +6,7 @@ import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { useServer } from "../support/server.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { findChromium } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 import { blocksOf } from "./blocks.ts";
@@ -86,6 +87,42 @@ describeBrowser(`follow of this project in Chromium${suffix}`, () => {
     const call = page.followTree(server.url, "connect", server.globex.key, await newWorkflow());
     expect(await call.outcome).toMatchObject({ code: "permission_denied" });
   });
+});
+
+describeBrowser(`StreamMany in Chromium${suffix}`, () => {
+  test.each(["connect", "connect, binary", "grpcweb"] as const)(
+    "follows ten workflows of one page over one HTTP/1.1 connection, by %s",
+    async (protocol) => {
+      const proxy = await startTcpProxy("127.0.0.1", Number(new URL(server.url).port));
+      const ids = await Promise.all(Array.from({ length: 10 }, newWorkflow));
+      const call = page
+        .driver(`http://127.0.0.1:${proxy.port}`, protocol)
+        .call(
+          "tributary.v1.EventStreamService/StreamMany",
+          [{ targets: ids.map((workflowId) => ({ label: workflowId, workflowId })) }],
+          server.acme.key,
+        );
+      const said = (label: string) =>
+        call.messages.flatMap((answer) =>
+          answer["label"] === label ? [Object.keys(answer["message"] as object)[0]] : [],
+        );
+      await until(() => expect(ids.map((id) => said(id)[0])).toEqual(ids.map(() => "opened")));
+      for (let round = 0; round < 3; round++) for (const id of ids) await publish(id, `${round}`);
+      for (const id of ids) await close(id);
+      expect(await call.outcome).toMatchObject({ code: "ok" });
+      for (const id of ids) {
+        const events = call.messages.flatMap(({ label, message }) =>
+          label === id
+            ? ((message as { events?: { events: { offset: string }[] } }).events?.events ?? [])
+            : [],
+        );
+        expect(events.map(({ offset }) => offset)).toEqual(["1", "2", "3", "4", "5"]);
+        expect(said(id).at(-1)).toBe("ended");
+      }
+      expect(proxy.accepted).toBe(1);
+      await proxy.close();
+    },
+  );
 });
 
 describeBrowser(`EventSource in Chromium${suffix}`, () => {

@@ -1,5 +1,5 @@
 /** A logical reader of the model: follows through aborts and restarts, and keeps what it got. */
-import type { StoredEvent } from "../../server/core/event.ts";
+import type { SentEvent } from "../../server/core/batch.ts";
 import type { FollowRequest } from "../../server/core/follow.ts";
 import { type CoreServer, readAll } from "../support/core-server.ts";
 import type { Random } from "../support/random.ts";
@@ -12,7 +12,7 @@ export interface Ended {
 export class ModelReader {
   readonly name: string;
   readonly request: FollowRequest;
-  readonly events: StoredEvent[] = [];
+  readonly events: SentEvent[] = [];
   readonly gaps: { from: number; to: number }[] = [];
   readonly problems: string[] = [];
   ended: Ended | undefined;
@@ -26,7 +26,10 @@ export class ModelReader {
 
   constructor(
     name: string,
-    request: Pick<FollowRequest, "streamId" | "scope" | "filter" | "start">,
+    request: Pick<
+      FollowRequest,
+      "streamId" | "scope" | "filter" | "start" | "conflateTypes" | "minIntervalMs"
+    >,
     random: Random,
   ) {
     this.name = name;

@@ -43,7 +43,7 @@ async function play(
 ): Promise<string[]> {
   const random = new Random(seed);
   const server = new CoreServer(database.url, {
-    hub: { tailCheckIntervalMs: 50, window: { entries: 64, bytes: 20_000 } },
+    hub: { tailCheckIntervalMs: 50, window: { entries: 64, bytes: 20_000 }, windowsBytes: 20_000 },
     wrapBus: badBus(random),
     ...options,
   });

@@ -3,8 +3,12 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EventSchema } from "../../gen/tributary/v1/event_pb.ts";
-import { StreamTaskResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
-import type { StoredEvent } from "../../server/core/event.ts";
+import {
+  MultiplexResponseSchema,
+  StreamManyResponseSchema,
+  StreamTaskResponseSchema,
+} from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import type { SentEvent } from "../../server/core/batch.ts";
 import { toStreamMessage } from "../../server/rpc/conversions.ts";
 import { encodeEvents } from "../../server/rpc/encoded-events.ts";
 
@@ -31,17 +35,33 @@ const text = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 40 }),
   fc.constantFrom("", "\u0000", "\ud800", "é".repeat(64), "x".repeat(128), "🦊"),
 );
-const event: fc.Arbitrary<StoredEvent> = fc.record({
-  workflowId: fc.oneof(fc.uuid(), fc.constant("")),
-  taskExecutionId: text,
-  producerId: text,
-  sequence: count,
-  offset: count,
-  type: fc.constantFrom(1, 9, 24, 40),
-  payload: fc.oneof(fc.constant(undefined), text, fc.uint8Array({ maxLength: 300 })),
-  timestampMs: count,
-  recordedMs: count,
-});
+const event: fc.Arbitrary<SentEvent> = fc.record(
+  {
+    workflowId: fc.oneof(fc.uuid(), fc.constant("")),
+    taskExecutionId: text,
+    producerId: text,
+    sequence: count,
+    offset: count,
+    type: fc.constantFrom(1, 9, 24, 40),
+    payload: fc.oneof(fc.constant(undefined), text, fc.uint8Array({ maxLength: 300 })),
+    timestampMs: count,
+    recordedMs: count,
+    replaced: fc.oneof(fc.constantFrom(0, 127, 128, 2 ** 31, 2 ** 32 - 1), fc.nat()),
+  },
+  {
+    requiredKeys: [
+      "workflowId",
+      "taskExecutionId",
+      "producerId",
+      "sequence",
+      "offset",
+      "type",
+      "payload",
+      "timestampMs",
+      "recordedMs",
+    ],
+  },
+);
 
 test("the bytes are those of the generated encoder, for whatever events", () => {
   fc.assert(
@@ -62,13 +82,32 @@ test("the bytes are those of the generated encoder, for whatever events", () => 
   );
 });
 
-test("a batch is encoded once, whoever gets it", () => {
-  const events: StoredEvent[] = [];
-  expect(encodeEvents(events)).toBe(encodeEvents(events));
+test.each([
+  ["StreamManyResponse", StreamManyResponseSchema],
+  ["MultiplexResponse", MultiplexResponseSchema],
+] as const)("behind a label, too: %s", (_, schema) => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 5 }), text, (events, label) => {
+      const byHand = create(schema, { label });
+      byHand.$unknown = encodeEvents(events, 2);
+      const generated = create(schema, {
+        label,
+        result: { case: "message", value: toStreamMessage({ kind: "events", events }) },
+      });
+      expect(Buffer.compare(toBinary(schema, byHand), toBinary(schema, generated))).toBe(0);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a batch is encoded once, whoever gets it and behind whatever label", () => {
+  const events: SentEvent[] = [];
+  const [alone, again, labelled] = [encodeEvents(events), encodeEvents(events), encodeEvents(events, 2)];
+  expect(alone[0]?.data).toBe(again[0]?.data);
+  expect(alone[0]?.data).toBe(labelled[0]?.data);
 });
 
 test("no field of Event is unknown to the encoder", () => {
-  // `replaced` belongs to conflation, which is not built.
   expect(EventSchema.fields.map(({ name }) => name)).toEqual([
     "workflow_id",
     "task_execution_id",

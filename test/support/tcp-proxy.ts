@@ -5,6 +5,8 @@ import { connect, createServer, type Socket } from "node:net";
 
 export interface TcpProxy {
   readonly port: number;
+  /** Connections so far. */
+  readonly accepted: number;
   /** Breaks all connections; new ones are refused until `restore`. */
   cut(): void;
   /** Keeps connections open and forwards nothing, until `restore`. */
@@ -16,7 +18,9 @@ export interface TcpProxy {
 export async function startTcpProxy(host: string, port: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let mode: "forward" | "refuse" | "silent" = "forward";
+  let accepted = 0;
   const server = createServer((client) => {
+    accepted++;
     client.on("error", () => {});
     if (mode === "refuse") return client.resetAndDestroy();
     const upstream = connect(port, host);
@@ -43,6 +47,9 @@ export async function startTcpProxy(host: string, port: number): Promise<TcpProx
   if (address === null || typeof address === "string") throw new Error("no port");
   return {
     port: address.port,
+    get accepted() {
+      return accepted;
+    },
     cut() {
       mode = "refuse";
       for (const [client, upstream] of pairs) {

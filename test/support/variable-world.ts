@@ -120,7 +120,6 @@ export function openWorld(
           names: [],
           includeInitialValues: true,
           allowMissing: true,
-          conflateTypes: [],
           options: readAll,
           ...request,
         },

@@ -455,7 +455,7 @@ test("after fifteen seconds without a change there is a heartbeat, and another o
   const beats = () => seen.cases.filter((kind) => kind === "heartbeat").length;
   for (let i = 1; i <= 2; i++) {
     clock.move(14_900);
-    await until(() => expect(clock.waiting).toBeGreaterThan(0));
+    await until(() => expect(clock.timers).toBeGreaterThan(0));
     expect(beats()).toBe(i - 1);
     clock.move(101);
     await until(() => expect(beats()).toBe(i));

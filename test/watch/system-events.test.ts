@@ -145,7 +145,7 @@ test("after fifteen seconds without an event there is a heartbeat; a close ends 
   void next.then(() => {
     told = true;
   });
-  await until(() => expect(clock.waiting).toBe(1));
+  await until(() => expect(clock.timers).toBe(1));
   clock.move(14_999);
   await Promise.resolve();
   expect(told).toBe(false);
@@ -156,7 +156,7 @@ test("after fifteen seconds without an event there is a heartbeat; a close ends 
   expect((await take(reader, 3)).map(textOf)).toEqual(["the last", "closing"]);
   await drained;
   expect(calls.size).toBe(0);
-  expect(clock.waiting).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test("a reader that leaves, in the middle of waiting too, leaves nothing behind", async () => {
@@ -164,11 +164,11 @@ test("a reader that leaves, in the middle of waiting too, leaves nothing behind"
   const reader = read();
   await take(reader, 1);
   const next = reader.next();
-  await until(() => expect(clock.waiting).toBe(1));
+  await until(() => expect(clock.timers).toBe(1));
   abort.abort();
   await expect(next).rejects.toThrow();
   expect(calls.size).toBe(0);
-  expect(clock.waiting).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 describe("emitting", () => {
@@ -363,7 +363,7 @@ test("times are the database's: the distance of the clocks is measured again and
   await next(1000);
   expect(watch.answers).toBe(true);
   await watch.stop();
-  expect(clock.waiting).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test("a session whose lease is over is told as closed, with its tenant and place", async () => {

@@ -2,6 +2,7 @@
  * Changes of variables, as watchers get them: read from the entries of the stream. An entry is read once for all watchers
  * that get it from the same window.
  */
+import type { SentEvent } from "../batch.ts";
 import { EventType, type StoredEvent } from "../event.ts";
 import { type Constraints, type Variable, VariableType } from "./variable.ts";
 
@@ -32,7 +33,7 @@ interface Payload {
 
 const known = new WeakMap<StoredEvent, VariableUpdate>();
 
-export function toUpdate(event: StoredEvent): VariableUpdate {
+export function toUpdate(event: SentEvent): VariableUpdate {
   let update = known.get(event);
   if (update === undefined) {
     update = read(event);
@@ -41,7 +42,7 @@ export function toUpdate(event: StoredEvent): VariableUpdate {
   return update;
 }
 
-function read(event: StoredEvent): VariableUpdate {
+function read(event: SentEvent): VariableUpdate {
   const payload = JSON.parse(event.payload as string) as Payload;
   const isSet = event.type === EventType.VARIABLE_SET;
   return {
@@ -49,7 +50,7 @@ function read(event: StoredEvent): VariableUpdate {
     variable: toVariable(event, payload),
     oldValue: payload.oldValue,
     offset: event.offset,
-    replaced: 0,
+    replaced: event.replaced ?? 0,
   };
 }
 
@@ -67,36 +68,4 @@ function toVariable({ workflowId, type, offset, recordedMs }: StoredEvent, paylo
     createdMs: payload.createdMs,
     updatedMs: recordedMs,
   };
-}
-
-/**
- * Of the updates of one batch only the newest of each variable, in order; only those of the given types (30, 31) replace and
- * are replaced. It says how many it stands for, and its old value is that from before the oldest of them.
- */
-export function conflate(
-  updates: readonly VariableUpdate[],
-  types: readonly number[],
-): readonly VariableUpdate[] {
-  if (types.length === 0 || updates.length < 2) return updates;
-  const sets = types.includes(EventType.VARIABLE_SET);
-  const deletions = types.includes(EventType.VARIABLE_DELETED);
-  const newest = new Map<string, { readonly first: VariableUpdate; last: VariableUpdate; count: number }>();
-  const concerns = ({ kind }: VariableUpdate) => (kind === "set" ? sets : kind === "deleted" && deletions);
-  for (const update of updates) {
-    if (!concerns(update)) continue;
-    const { name } = update.variable;
-    const pending = newest.get(name);
-    if (pending === undefined) newest.set(name, { first: update, last: update, count: update.replaced });
-    else {
-      pending.last = update;
-      pending.count += 1 + update.replaced;
-    }
-  }
-  return updates.flatMap((update) => {
-    const pending = concerns(update) ? newest.get(update.variable.name) : undefined;
-    if (pending === undefined) return [update];
-    if (pending.last !== update) return [];
-    if (pending.first === update) return [update];
-    return [{ ...update, oldValue: pending.first.oldValue, replaced: pending.count }];
-  });
 }

@@ -15,7 +15,7 @@ import type { CallOwner, OpenCall } from "../open-call.ts";
 import { StoreError } from "../ports.ts";
 import { type SubscribeDeps, type SubscribeOptions, toFollowRequest } from "../subscribe.ts";
 import { Wakeup } from "../wakeup.ts";
-import { conflate, toUpdate, type VariableUpdate } from "./update.ts";
+import { toUpdate, type VariableUpdate } from "./update.ts";
 import type { Snapshot, SnapshotEntry, VariableStore } from "./variable.ts";
 import { assertMaySee } from "./variables.ts";
 
@@ -31,8 +31,6 @@ export interface WatchRequest {
   readonly allowMissing: boolean;
   /** `start` "latest": from now. */
   readonly options: Omit<SubscribeOptions, "types" | "tasks">;
-  /** Of VARIABLE_SET and VARIABLE_DELETED; others mean nothing here. */
-  readonly conflateTypes: readonly number[];
 }
 
 export type WatchMessage =
@@ -97,7 +95,7 @@ class Watch {
   }
 
   async *run(): AsyncGenerator<WatchMessage> {
-    const { options, includeInitialValues, allowMissing, conflateTypes } = this.#request;
+    const { options, includeInitialValues, allowMissing } = this.#request;
     const target = { kind: "workflow", workflowId: this.#workflow.workflowId } as const;
     const types = [EventType.VARIABLE_SET, EventType.VARIABLE_DELETED];
     const request = toFollowRequest(this.#access, this.#workflow, target, { ...options, types, tasks: [] });
@@ -114,7 +112,7 @@ class Watch {
           if (snapshot !== undefined && includeInitialValues) yield* this.#values(snapshot);
           break;
         case "events":
-          yield { kind: "updates", updates: conflate(message.events.map(toUpdate), conflateTypes) };
+          yield { kind: "updates", updates: message.events.map(toUpdate) };
           break;
         case "gap":
           yield* this.#pass(message);
