@@ -33,6 +33,9 @@ const pressureSteps: readonly number[] = [0.5 + Number.EPSILON, 0.8, 1];
 const quantum = 100;
 const bytesPerUnit = limits.groupBytes / limits.groupEntries;
 
+/** A shard that had commands of several tenants counts as shared for so long, ms. */
+const sharedForMs = 1000;
+
 const costOf = (command: Command): number => Math.max(command.entries, command.bytes / bytesPerUnit);
 
 class StreamQueue implements RingMember {
@@ -81,6 +84,22 @@ class Shard {
     low: new Map(),
   };
   readonly streams = new Map<string, StreamQueue>();
+  #lastTenant: string | undefined;
+  #sharedUntilMs = 0;
+
+  noteTenant(tenant: string, now: number): void {
+    if (tenant !== this.#lastTenant && this.#lastTenant !== undefined)
+      this.#sharedUntilMs = now + sharedForMs;
+    this.#lastTenant = tenant;
+  }
+
+  /**
+   * A group of a thousand entries takes tens of milliseconds when all connections are busy, and who comes next waits for it:
+   * one of 250 costs a few percent more for each entry, and a small tenant beside one that floods waits a third as long.
+   */
+  mostEntries(now: number): number {
+    return now < this.#sharedUntilMs ? limits.sharedGroupEntries : limits.groupEntries;
+  }
 
   /** Puts a stream where its commands say; it may still stand in a lower ring, where it is then found empty. */
   schedule(queue: StreamQueue): void {
@@ -133,6 +152,7 @@ export class Lanes {
     if (this.#closed) return "closed";
     if (!this.usage.take(command.lane, command.tenant, command)) return "full";
     this.#notePressure(command);
+    this.#shard(command.streamId).noteTenant(command.tenant, this.#now());
     this.#waiting++;
     const queued: Queued = {
       command,
@@ -160,16 +180,18 @@ export class Lanes {
     }
   }
 
-  /** What goes into the next group of a shard: at most 1,000 entries and 2 MiB, or one larger command alone. */
+  /** What goes into the next group of a shard: at most 1,000 entries (250 of several tenants) and 2 MiB, or one larger command alone. */
   take(shardNo: number): Queued[] {
     const shard = this.#shards[shardNo];
     if (shard === undefined) throw new RangeError(`no shard ${shardNo}`);
     const group: Queued[] = [];
     const sealed: StreamQueue[] = [];
     const hazards = new Hazards();
-    const room = { entries: limits.groupEntries, bytes: limits.groupBytes };
-    for (const lane of laneOrder) this.#fill(shard, lane, share[lane], group, room, hazards, sealed);
-    for (const lane of laneOrder) this.#fill(shard, lane, 1, group, room, hazards, sealed);
+    const entries = shard.mostEntries(this.#now());
+    const room = { entries, bytes: limits.groupBytes };
+    for (const lane of laneOrder)
+      this.#fill(shard, lane, entries * share[lane], group, room, hazards, sealed);
+    for (const lane of laneOrder) this.#fill(shard, lane, entries, group, room, hazards, sealed);
     for (const queue of sealed) {
       queue.sealed = false;
       if (queue.items.length > 0) shard.schedule(queue);
@@ -181,13 +203,13 @@ export class Lanes {
   #fill(
     shard: Shard,
     lane: Lane,
-    part: number,
+    most: number,
     group: Queued[],
     room: { entries: number; bytes: number },
     hazards: Hazards,
     sealed: StreamQueue[],
   ): void {
-    let left = limits.groupEntries * part;
+    let left = most;
     const seal = (queue: StreamQueue) => {
       queue.sealed = true;
       sealed.push(queue);

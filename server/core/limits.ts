@@ -42,6 +42,8 @@ export const limits = {
   batchBytes: MiB,
   /** One group commit. */
   groupEntries: 1000,
+  /** The same where several tenants write: nobody waits for a thousand entries of another. */
+  sharedGroupEntries: 250,
   groupBytes: 2 * MiB,
   /** Recent entries of a stream kept for its readers. */
   windowEntries: 4096,

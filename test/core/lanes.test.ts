@@ -102,6 +102,27 @@ describe("groups", () => {
     expect(lanes.waiting).toBe(0);
   });
 
+  test("of several tenants are small, so that none waits for a thousand entries of another; of one alone they are large again", () => {
+    let now = 0;
+    const lanes = new Lanes(1, () => now);
+    const taken = (tenants: readonly string[]) => {
+      for (let i = 0; i < 40; i++) {
+        for (const tenant of tenants) lanes.offer(command(tenant, { tenant, entries: 50 }), none);
+      }
+      const sizes: number[] = [];
+      for (let group = lanes.take(0); group.length > 0; group = lanes.take(0)) {
+        sizes.push(group.reduce((sum, item) => sum + item.command.entries, 0));
+        for (const item of group) item.settle(result);
+      }
+      return sizes;
+    };
+    expect(Math.max(...taken(["a"]))).toBe(limits.groupEntries);
+    expect(Math.max(...taken(["a", "b"]))).toBe(limits.sharedGroupEntries);
+    expect(Math.max(...taken(["b"]))).toBe(limits.sharedGroupEntries);
+    now += 1000;
+    expect(Math.max(...taken(["b"]))).toBe(limits.groupEntries);
+  });
+
   test("keep the order of each stream, whatever lanes and hazards there are", () => {
     const step = fc.record({
       stream: fc.constantFrom("a", "b", "c"),
@@ -187,11 +208,18 @@ test("a held stream that runs empty is forgotten, and nothing waits for its rele
 });
 
 describe("fairness", () => {
+  /** What the next groups take of the first thousand entries. */
+  const takeThousand = (lanes: Lanes) => {
+    const taken: Queued[] = [];
+    while (taken.reduce((sum, item) => sum + item.command.entries, 0) < 1000) taken.push(...lanes.take(0));
+    return taken;
+  };
+
   test("a tenant that floods does not keep another one waiting", () => {
     const lanes = new Lanes(1, () => 0);
     for (let i = 0; i < 20_000; i++) lanes.offer(command(`flood ${i % 50}`, { tenant: "flooder" }), none);
     for (let i = 0; i < 400; i++) lanes.offer(command("quiet", { tenant: "quiet" }), none);
-    const [first] = [lanes.take(0)];
+    const first = takeThousand(lanes);
     expect(first.filter((item) => item.command.tenant === "quiet").length).toBeGreaterThanOrEqual(300);
   });
 
@@ -199,7 +227,7 @@ describe("fairness", () => {
     const lanes = new Lanes(1, () => 0);
     for (let i = 0; i < 100; i++) lanes.offer(command("big", { tenant: "big", entries: 100 }), none);
     for (let i = 0; i < 10_000; i++) lanes.offer(command("small", { tenant: "small" }), none);
-    const [first] = [lanes.take(0)];
+    const first = takeThousand(lanes);
     const of = (tenant: string) =>
       first
         .filter((item) => item.command.tenant === tenant)
