@@ -12,6 +12,149 @@
 --
 -- Ops run one after another, each seeing what the last one did; so several of one stream may share a group.
 
+-- Lifecycle: a plan made while there were few workflows read all of a stream's, or the whole table, for each call. What these
+-- three do is as before; they ask for the stream in a way that no index answers, and change rows one by one, by key.
+create or replace function append_create_workflow(op jsonb, p_payload bytea, p_recorded bigint) returns jsonb
+language plpgsql volatile as $$
+declare
+  v_id uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_parent workflow%rowtype;
+  v_offset bigint;
+begin
+  if op ->> 'parent' is not null then
+    select * into v_parent from workflow where workflow_id = (op ->> 'parent')::uuid and (stream_id = v_stream) is true;
+    if not found then
+      return '{"result": "unknown"}';
+    end if;
+    if exists (select from workflow where workflow_id = v_id) then
+      return '{"result": "exists"}';
+    end if;
+    if v_parent.status <> 1 then
+      return '{"result": "parent_closed"}';
+    end if;
+    if v_parent.depth >= 32 then
+      return '{"result": "too_deep"}';
+    end if;
+  else
+    insert into stream (stream_id, tenant_slug, kind) values (v_stream, op ->> 'tenant', 1)
+    on conflict (stream_id) do nothing;
+    if not found then -- the same command again, after a commit whose outcome was not known
+      return '{"result": "exists"}';
+    end if;
+  end if;
+
+  select next_offset into strict v_offset from stream where stream_id = v_stream;
+  insert into workflow (workflow_id, tenant_slug, stream_id, parent_workflow_id, path, depth, name, metadata,
+                        created_ms, created_offset, retention_max_age_ms, retention_max_events)
+  values (v_id, op ->> 'tenant', v_stream, v_parent.workflow_id,
+          coalesce(v_parent.path, '{}') || v_id, coalesce(v_parent.depth + 1, 0),
+          op ->> 'name', op -> 'metadata', p_recorded, v_offset,
+          (op ->> 'retentionMaxAgeMs')::bigint, (op ->> 'retentionMaxEvents')::bigint)
+  on conflict (workflow_id) do nothing;
+  if not found then -- another stream, or another instance, was first
+    if v_parent.workflow_id is null then
+      delete from stream where stream_id = v_stream;
+    end if;
+    return '{"result": "exists"}';
+  end if;
+  perform append_lifecycle_entry(v_stream, v_id, 20, p_payload, (op ->> 'start')::int, (op ->> 'size')::int, p_recorded);
+  update workflow set open_in_subtree = open_in_subtree + 1 where workflow_id = any (v_parent.path);
+  return jsonb_build_object('result', 'created', 'offset', v_offset);
+end $$;
+--> statement-breakpoint
+
+create or replace function append_close_workflow(op jsonb, p_payload bytea, p_recorded bigint) returns jsonb
+language plpgsql volatile as $$
+declare
+  v_id uuid := op ->> 'workflow';
+  v_stream uuid := op ->> 'stream';
+  v_status int := (op ->> 'status')::int;
+  v_self workflow%rowtype;
+  v_closing record;
+  v_ids uuid[] := '{}';
+  v_offsets bigint[] := '{}';
+  v_offset bigint;
+begin
+  select * into v_self from workflow where workflow_id = v_id and (stream_id = v_stream) is true;
+  if not found then
+    return '{"result": "unknown"}';
+  end if;
+  if v_self.status <> 1 then
+    return jsonb_build_object('result', case when v_self.status = v_status then 'unchanged' else 'closed_otherwise' end,
+                              'offset', v_self.terminal_offset, 'status', v_self.status);
+  end if;
+
+  if (op ->> 'closeDescendants')::boolean and v_self.open_in_subtree > 1 then
+    for v_closing in
+      select workflow_id from workflow
+       where stream_id = v_stream and status = 1 and path @> array[v_id] and workflow_id <> v_id
+       order by depth desc, created_offset desc
+    loop
+      v_offset := append_lifecycle_entry(v_stream, v_closing.workflow_id, 23, p_payload,
+                                         (op ->> 'descendantStart')::int, (op ->> 'descendantSize')::int, p_recorded);
+      v_ids := v_ids || v_closing.workflow_id;
+      v_offsets := v_offsets || v_offset;
+    end loop;
+    for v_closing in select workflow_id, closed_at from unnest(v_ids, v_offsets) as c(workflow_id, closed_at) loop
+      update workflow set status = 4, closed_ms = p_recorded, terminal_offset = v_closing.closed_at
+       where workflow_id = v_closing.workflow_id;
+    end loop;
+  end if;
+
+  v_offset := append_lifecycle_entry(v_stream, v_id, 19 + v_status, p_payload,
+                                     (op ->> 'start')::int, (op ->> 'size')::int, p_recorded);
+  update workflow set status = v_status, closed_ms = p_recorded, terminal_offset = v_offset,
+                      open_in_subtree = open_in_subtree - 1,
+                      subtree_final_offset = case when open_in_subtree = 1 then v_offset end
+   where workflow_id = v_id;
+  -- Each closed workflow counts down along its path; its own row was done above only for v_id.
+  for v_closing in
+    select ancestor, count(*)::int as closed, max(closed_at) as last_offset
+      from (select unnest(w.path) as ancestor, c.closed_at
+              from unnest(v_ids, v_offsets) as c(workflow_id, closed_at),
+                   lateral (select path from workflow w where w.workflow_id = c.workflow_id offset 0) as w
+            union all
+            select unnest(trim_array(v_self.path, 1)), v_offset) as steps
+     group by ancestor
+  loop
+    update workflow
+       set open_in_subtree = open_in_subtree - v_closing.closed,
+           subtree_final_offset = case when open_in_subtree = v_closing.closed then v_closing.last_offset end
+     where workflow_id = v_closing.ancestor;
+  end loop;
+  -- With descendants its own count reaches 0 in the second update, but its subtree ends with its own event.
+  if cardinality(v_ids) > 0 then
+    update workflow set subtree_final_offset = v_offset where workflow_id = v_id and open_in_subtree = 0;
+  end if;
+  return jsonb_build_object('result', 'closed', 'offset', v_offset, 'status', v_status);
+end $$;
+--> statement-breakpoint
+
+create or replace function append_request_cancel(op jsonb, p_payload bytea, p_recorded bigint) returns jsonb
+language plpgsql volatile as $$
+declare
+  v_self workflow%rowtype;
+begin
+  select * into v_self from workflow
+   where workflow_id = (op ->> 'workflow')::uuid and (stream_id = (op ->> 'stream')::uuid) is true;
+  if not found then
+    return '{"result": "unknown"}';
+  end if;
+  if v_self.status <> 1 then
+    return jsonb_build_object('result', 'closed', 'status', v_self.status);
+  end if;
+  if v_self.cancel_requested_ms is not null then
+    return '{"result": "unchanged"}';
+  end if;
+  perform append_lifecycle_entry(v_self.stream_id, v_self.workflow_id, 24, p_payload,
+                                 (op ->> 'start')::int, (op ->> 'size')::int, p_recorded);
+  update workflow set cancel_requested_ms = p_recorded, cancel_reason = op ->> 'reason'
+   where workflow_id = v_self.workflow_id;
+  return '{"result": "requested"}';
+end $$;
+--> statement-breakpoint
+
 -- The names that entries give to tributary.v1.VariableType.
 create function variable_type_name(p_type int) returns text language sql immutable as $$
   select (array['BOOLEAN', 'INTEGER', 'FLOAT', 'STRING', 'CHOICE', 'JSON'])[p_type]

@@ -2,17 +2,18 @@
 import type pg from "pg";
 import { describe, expect, test } from "vitest";
 import { append } from "../../db/statements/append.ts";
-import type {
-  Command,
-  DeleteVariable,
-  SetVariables,
-  VariableItem,
-  VariablesResult,
-} from "../../server/core/command.ts";
+import type { Command, VariablesResult } from "../../server/core/command.ts";
 import { Lanes } from "../../server/core/lanes.ts";
 import { limits } from "../../server/core/limits.ts";
 import { toAppendGroup, toGroupResult } from "../../server/store/append-group.ts";
-import { anEvent, close, create, entries } from "../support/commands.ts";
+import {
+  anEvent,
+  close,
+  create,
+  entries,
+  deleteVariable as remove,
+  setVariable as set,
+} from "../support/commands.ts";
 import { newId, useDatabase, waitingForLock } from "../support/database.ts";
 import { until } from "../support/until.ts";
 
@@ -22,50 +23,6 @@ async function run(client: pg.Client, commands: Command[]) {
   const group = toAppendGroup(commands);
   return toGroupResult(commands, group, await append(client, group));
 }
-
-const base = {
-  tenant: "acme",
-  lane: "normal",
-  idempotent: false,
-  patienceMs: 1000,
-  entries: 1,
-  bytes: 100,
-} as const;
-
-function set(
-  streamId: string,
-  workflowId: string,
-  name: string,
-  item: Partial<VariableItem> = {},
-): SetVariables {
-  const one = {
-    name,
-    type: 6,
-    value: "1",
-    constraints: undefined,
-    metadata: {},
-    clearMetadata: false,
-    expectedVersion: undefined,
-    rulesVersion: 0,
-    ...item,
-  };
-  return { ...base, kind: "set_variables", streamId, workflowId, source: "", items: [one], full: false };
-}
-
-const remove = (
-  streamId: string,
-  workflowId: string,
-  name: string,
-  expectedVersion?: number,
-): DeleteVariable => ({
-  ...base,
-  kind: "delete_variable",
-  streamId,
-  workflowId,
-  name,
-  source: "",
-  expectedVersion,
-});
 
 async function aWorkflow(client: pg.Client): Promise<[stream: string, id: string]> {
   const [stream, id] = [newId(), newId()];

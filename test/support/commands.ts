@@ -5,7 +5,10 @@ import type {
   Chain,
   CloseWorkflow,
   CreateWorkflow,
+  DeleteVariable,
   EndSession,
+  SetVariables,
+  VariableItem,
 } from "../../server/core/command.ts";
 import { type NewEvent, sizeOf } from "../../server/core/event.ts";
 import { newId } from "./database.ts";
@@ -110,3 +113,52 @@ export function attach(
 export function endSession(streamId: string, sessionId: string, epoch: number | undefined): EndSession {
   return { ...base, kind: "end", streamId, sessionId, reason: 7, epoch, entries: 1, bytes: 100 };
 }
+
+export function setVariable(
+  streamId: string,
+  workflowId: string,
+  name: string,
+  item: Partial<VariableItem> = {},
+): SetVariables {
+  const one = {
+    name,
+    type: 6,
+    value: "1",
+    constraints: undefined,
+    metadata: {},
+    clearMetadata: false,
+    expectedVersion: undefined,
+    rulesVersion: 0,
+    ...item,
+  };
+  return {
+    ...base,
+    idempotent: false,
+    entries: 1,
+    bytes: 100,
+    kind: "set_variables",
+    streamId,
+    workflowId,
+    source: "",
+    items: [one],
+    full: false,
+  };
+}
+
+export const deleteVariable = (
+  streamId: string,
+  workflowId: string,
+  name: string,
+  expectedVersion?: number,
+): DeleteVariable => ({
+  ...base,
+  idempotent: false,
+  entries: 1,
+  bytes: 100,
+  kind: "delete_variable",
+  streamId,
+  workflowId,
+  name,
+  source: "",
+  expectedVersion,
+});
