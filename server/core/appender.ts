@@ -279,10 +279,10 @@ export class Appender {
         );
       }
       const delay = Math.min(holdMs.most, holdMs.first * 2 ** times) * (0.5 + this.#deps.random() / 2);
-      this.lanes.putBack(
-        items.filter((item) => !isImpatient(item, now)),
-        now + delay,
-      );
+      const patient = items.filter((item) => !isImpatient(item, now));
+      this.lanes.putBack(patient, now + delay);
+      // Nothing waits for the lock any more: nobody would learn that it is free.
+      if (patient.length === 0 && this.#holds.delete(streamId)) this.#tellWaiting();
     }
   }
 

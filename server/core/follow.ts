@@ -148,6 +148,8 @@ class Reader {
   async *run(): AsyncGenerator<FollowMessage> {
     const opened = await this.#open();
     yield opened;
+    // Who opens it may have had more to say first.
+    this.#sentMs = this.#eventsSentMs = this.#deps.clock.now();
     const scope = this.#scope as Scope;
     if (opened.floorOffset > this.#cursor) {
       const gap = this.#passGap(opened.floorOffset);
@@ -292,7 +294,7 @@ class Reader {
 
   /** Goes on with the next pages while what is kept of them fits into the message. */
   async #conflatePages(first: Page): Promise<readonly SentEvent[]> {
-    const batch = this.#newBatch(undefined);
+    const batch = this.#newBatch(this.#request.matches);
     let page: Page | undefined = first;
     for (let pages = 1; ; pages++) {
       for (const event of page.events) {

@@ -56,6 +56,8 @@ export const limits = {
   /** Recent system events kept for their readers; text of one, bytes. */
   systemEvents: 1024,
   systemEventBytes: 8192,
+  /** Names of tasks, or of variables, that one subscription may ask for. */
+  filterNames: 1000,
   /** The same of all streams together. */
   windowsBytes: 64 * MiB,
   /** Entries that a lane holds. */

@@ -66,6 +66,8 @@ interface Subscription {
   readonly abort: AbortController;
   /** To open; given back with the first message. */
   opening: Turn | undefined;
+  /** Its next message was asked for. While it opens, nothing can stop that: it hears no signal in the database. */
+  pulling: boolean;
   /** A message of it is in `ready`. */
   waits: boolean;
   gone: boolean;
@@ -211,7 +213,7 @@ class Multiplexer {
     }
     const error = start instanceof DomainError ? start : this.#whyFull();
     if (error !== undefined) {
-      this.#answer({ kind: "error", label, error });
+      this.#answer({ kind: "error", label: shortened(label), error });
       return;
     }
     const gate = new SharedGate(this.#turns, initialGrant);
@@ -223,6 +225,7 @@ class Multiplexer {
       gate,
       abort,
       opening: undefined,
+      pulling: false,
       waits: false,
       gone: false,
     };
@@ -249,8 +252,13 @@ class Multiplexer {
 
   /** Asks for the next message: its last one is with the transport, so the turn that it took is over. */
   #pull(of: Subscription): void {
-    if (of.gone) return;
+    if (of.gone) {
+      of.opening?.release();
+      return;
+    }
+    of.pulling = true;
     const onReady = (ready: Ready) => {
+      of.pulling = false;
       of.opening?.release();
       if (of.gone) return;
       of.waits = true;
@@ -273,10 +281,13 @@ class Multiplexer {
     of.gone = true;
     this.#subscriptions.delete(of.label);
     if (of.waits) this.#ready.takeOut((ready) => "of" in ready && ready.of === of);
-    of.opening?.release();
+    if (!of.pulling) of.opening?.release();
     of.abort.abort();
     const returned = of.messages.return(undefined).catch(() => {}); // it was dropped: nobody asks how it ended
     this.#leaving.add(returned);
     void returned.finally(() => this.#leaving.delete(returned));
   }
 }
+
+/** A label that is too long is told so under its beginning: answers wait here while the client does not read. */
+const shortened = (label: string): string => (label.length <= 256 ? label : label.slice(0, 64));

@@ -138,13 +138,24 @@ export function toScopeKey({ workflowId, path }: WorkflowIdentity, target: Targe
 const variableTypes: readonly number[] = [EventType.VARIABLE_SET, EventType.VARIABLE_DELETED];
 const otherTypes = Object.values(EventType).filter((type) => !variableTypes.includes(type));
 
+/** Each once. A list of names is held, and looked through, for as long as the call is open. */
+export function assertFewNames(field: string, names: readonly string[]): readonly string[] {
+  const each = [...new Set(names)];
+  if (each.length <= limits.filterNames) return each;
+  throw new DomainError(
+    "invalid_argument",
+    `${field}: at most ${limits.filterNames} names, found ${each.length}; leave it empty for all, or use several calls`,
+  );
+}
+
 /** What the caller asked for, less what the credential may not see. */
 export function toFilter(access: Access, types: readonly number[], tasks: readonly string[]): EventFilter {
-  const asked = types.length === 0 ? undefined : types;
+  const asked = types.length === 0 ? undefined : [...new Set(types)];
+  const wanted = assertFewNames("task_execution_ids", tasks);
   return {
     types: access.seesVariables
       ? asked
       : (asked ?? otherTypes).filter((type) => !variableTypes.includes(type)),
-    tasks: tasks.length === 0 ? undefined : tasks,
+    tasks: wanted.length === 0 ? undefined : wanted,
   };
 }

@@ -101,30 +101,31 @@ const updateTypes: Record<VariableUpdate["kind"], VariableUpdateType> = {
   deleted: VariableUpdateType.DELETED,
 };
 
-/** An update as message and as bytes, made once for all watchers that get it from the same window. */
-export interface EncodedUpdate {
-  readonly message: VariableUpdateMessage;
-  readonly bytes: Uint8Array;
+export function toUpdateMessage(update: VariableUpdate): VariableUpdateMessage {
+  const { variable, oldValue } = update.content();
+  return create(VariableUpdateSchema, {
+    updateType: updateTypes[update.kind],
+    variable: toVariableMessage(variable),
+    ...(oldValue !== undefined && { oldValue: toValue(oldValue) }),
+    source: variable.source,
+    metadata: { ...variable.metadata },
+    offset: BigInt(update.offset),
+    timestampMs: BigInt(variable.updatedMs),
+    replaced: update.replaced,
+  });
 }
 
-const encoded = new WeakMap<VariableUpdate, EncodedUpdate>();
+const encoded = new WeakMap<VariableUpdate, Uint8Array>();
 
-export function encodeUpdate(update: VariableUpdate): EncodedUpdate {
-  let found = encoded.get(update);
-  if (found === undefined) {
-    const { variable } = update;
-    const message = create(VariableUpdateSchema, {
-      updateType: updateTypes[update.kind],
-      variable: toVariableMessage(variable),
-      ...(update.oldValue !== undefined && { oldValue: toValue(update.oldValue) }),
-      source: variable.source,
-      metadata: { ...variable.metadata },
-      offset: BigInt(update.offset),
-      timestampMs: BigInt(variable.updatedMs),
-      replaced: update.replaced,
-    });
-    found = { message, bytes: toBinary(VariableUpdateSchema, message) };
-    encoded.set(update, found);
+/**
+ * Made once for all watchers that get the update from the same window. Not kept where it is much larger than the entry, as
+ * for a list of numbers: it lives as long as the entry does.
+ */
+export function encodeUpdate(update: VariableUpdate): Uint8Array {
+  let bytes = encoded.get(update);
+  if (bytes === undefined) {
+    bytes = toBinary(VariableUpdateSchema, toUpdateMessage(update));
+    if (bytes.length <= 2 * update.entryLength) encoded.set(update, bytes);
   }
-  return found;
+  return bytes;
 }

@@ -14,6 +14,7 @@ import {
 } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import { limits } from "../core/limits.ts";
+import type { VariableUpdate } from "../core/variables/update.ts";
 import {
   type WatchDeps,
   type WatchMessage,
@@ -23,7 +24,7 @@ import {
 import { accessOf, principalOf } from "./context.ts";
 import { toStreamOneof } from "./conversions.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
-import { type EncodedUpdate, encodeUpdate } from "./variable-messages.ts";
+import { encodeUpdate, toUpdateMessage } from "./variable-messages.ts";
 
 export interface VariableWatchDeps extends WatchDeps {
   readonly logBug: LogBug;
@@ -39,7 +40,7 @@ export async function* watch(
     const owner = toCallOwner(principalOf(context));
     const asked = toWatchRequest(request);
     for await (const message of watchVariables(deps, accessOf(context), owner, asked, context.signal)) {
-      if (message.kind === "updates") yield* batches(message.updates.map(encodeUpdate), isJson);
+      if (message.kind === "updates") yield* batches(message.updates, isJson);
       else yield create(WatchVariablesResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
@@ -74,19 +75,30 @@ function toOneof(message: Exclude<WatchMessage, { kind: "updates" }>): Oneof {
   return toStreamOneof(message) as Exclude<ReturnType<typeof toStreamOneof>, { case: "events" }>;
 }
 
-/** Messages of at most 1 MiB, encoded: as JSON in the table, a list of numbers is a fifth of that. */
-function* batches(updates: readonly EncodedUpdate[], isJson: boolean): Generator<WatchVariablesResponse> {
-  let bytes = 0;
-  let start = 0;
-  for (const [i, update] of updates.entries()) {
-    if (i > start && bytes + update.bytes.length > limits.batchBytes) {
-      yield toBatch(updates.slice(start, i), isJson);
-      start = i;
-      bytes = 0;
-    }
-    bytes += update.bytes.length + 4;
+/** Messages of at most 1 MiB, encoded: as JSON in the table, a list of numbers is a fifth of that. One is made at a time. */
+function* batches(updates: readonly VariableUpdate[], isJson: boolean): Generator<WatchVariablesResponse> {
+  let pending: { readonly update: VariableUpdate; readonly bytes: Uint8Array }[] = [];
+  let size = 0;
+  const flush = () => {
+    const batch = isJson
+      ? create(WatchVariablesResponseSchema, {
+          message: {
+            case: "updates",
+            value: { updates: pending.map(({ update }) => toUpdateMessage(update)) },
+          },
+        })
+      : toBatch(pending.map(({ bytes }) => bytes));
+    pending = [];
+    size = 0;
+    return batch;
+  };
+  for (const update of updates) {
+    const bytes = encodeUpdate(update);
+    if (pending.length > 0 && size + bytes.length > limits.batchBytes) yield flush();
+    pending.push({ update, bytes });
+    size += bytes.length + 4;
   }
-  yield toBatch(start === 0 ? updates : updates.slice(start), isJson);
+  if (pending.length > 0) yield flush();
 }
 
 const tagOf = (schema: DescMessage, field: string): number => {
@@ -97,13 +109,9 @@ const tagOf = (schema: DescMessage, field: string): number => {
 const updatesField = tagOf(WatchVariablesResponseSchema, "updates");
 const updateField = tagOf(VariableUpdateBatchSchema, "updates");
 
-function toBatch(updates: readonly EncodedUpdate[], isJson: boolean): WatchVariablesResponse {
-  if (isJson) {
-    const value = { updates: updates.map(({ message }) => message) };
-    return create(WatchVariablesResponseSchema, { message: { case: "updates", value } });
-  }
+function toBatch(updates: readonly Uint8Array[]): WatchVariablesResponse {
   const batch = new BinaryWriter();
-  for (const { bytes } of updates) batch.tag(updateField, WireType.LengthDelimited).bytes(bytes);
+  for (const bytes of updates) batch.tag(updateField, WireType.LengthDelimited).bytes(bytes);
   const answer = create(WatchVariablesResponseSchema);
   const data = new BinaryWriter().bytes(batch.finish()).finish();
   answer.$unknown = [{ no: updatesField, wireType: WireType.LengthDelimited, data }];

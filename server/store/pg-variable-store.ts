@@ -92,5 +92,5 @@ function toVariableAt(workflowId: string, row: VariableAtRow): Variable | undefi
     timestampMs: recordedMs,
     offset: row.offset,
     recordedMs,
-  }).variable;
+  }).content().variable;
 }

@@ -35,7 +35,7 @@ export class WordIndex {
     try {
       await this.#db.query({ name: "index_words", text: "select observation_index_words()" });
     } catch (error) {
-      this.#onError(error as Error);
+      this.#onError(new Error("new words could not be put into their index", { cause: error }));
     }
     this.#timer = undefined;
     if (this.#noted) this.note();

@@ -149,6 +149,23 @@ describe("conflated", () => {
     await reader.return(undefined);
   });
 
+  test("what a reader is not concerned with stands for nothing, in the window and in history", async () => {
+    const stream = new FakeStream({ entries: 8, bytes: 1e6 });
+    const matches = ({ payload }: StoredEvent) => payload === "mine";
+    const two = () => [
+      { type: PROGRESS, payload: "mine" },
+      { type: PROGRESS, payload: "other" },
+    ];
+    for (let i = 0; i < 50; i++) stream.append(...two());
+    const reader = new Collected(stream.follow({ conflateTypes, matches }));
+    await settled();
+    await settled();
+    stream.append(...two(), ...two());
+    await settled();
+    expect(reader.batches).toEqual([[99], [103]]);
+    expect(eventsOf(reader).map(({ replaced }) => replaced)).toEqual([49, 1]);
+  });
+
   test("history comes in messages of many pages each", async () => {
     const stream = new FakeStream({ entries: 8, bytes: 1e6 }).append(...of(PROGRESS, 20_000));
     const reader = new Collected(stream.follow({ conflateTypes }));

@@ -160,6 +160,40 @@ describe("labels", () => {
     expect(stream.users).toBe(0);
   });
 
+  test("that are far too long are answered under their beginning: answers wait for a client that does not read", async () => {
+    const client = new Client();
+    client.say(subscribe("x".repeat(1_000_000), new DomainError("invalid_argument", "too long")));
+    await client.read(() => client.got.length === 1);
+    expect(client.got).toMatchObject([{ kind: "error", label: "x".repeat(64) }]);
+    client.halfClose();
+    await client.read();
+  });
+
+  test("that come and go while they open keep the place of their opening until it is over", async () => {
+    let opening = 0;
+    let most = 0;
+    const over: (() => void)[] = [];
+    const start: Start = async function* () {
+      most = Math.max(most, ++opening);
+      await new Promise<void>((resolve) => over.push(resolve)); // the database hears no signal
+      opening--;
+      yield* [];
+    };
+    const client = new Client();
+    for (let i = 0; i < 100; i++) {
+      client.say(subscribe(`${i}`, start), { kind: "unsubscribe", label: `${i}` });
+    }
+    await client.read(() => client.got.length === 100);
+    expect(most).toBe(limits.multiplexOpenings);
+    client.halfClose();
+    while (opening > 0) {
+      for (const end of over.splice(0)) end();
+      await settled();
+    }
+    await client.read();
+    expect(most).toBe(limits.multiplexOpenings);
+  });
+
   test("beyond the most at a time are refused by themselves, until one is free", async () => {
     const stream = new FakeStream().append({});
     const client = new Client(

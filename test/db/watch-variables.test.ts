@@ -127,22 +127,25 @@ test("values are those of the snapshot, though they were changed or deleted whil
     );
     const [, initial, complete] = messages;
     if (initial?.kind !== "updates") throw new Error(`${initial?.kind} as second message`);
-    expect(initial.updates.map(({ variable: v, offset }) => [v.name, v.value, v.version, offset])).toEqual(
+    const told = initial.updates.map(({ content, offset }) => ({ ...content().variable, offset }));
+    expect(told.map(({ name, value, version, offset }) => [name, value, version, offset])).toEqual(
       ["changed", "deleted", "gone", "same"].map((name) => [name, 1, 1, 5]),
     );
     expect(complete).toEqual({ kind: "snapshot_complete", offset: 5 });
     const updates = messages
       .slice(3)
       .flatMap((message) => (message.kind === "updates" ? message.updates : []));
-    expect(updates.map(({ kind, variable }) => `${kind} ${variable.name} ${variable.version}`)).toEqual([
-      "set changed 2",
-      "set changed 3",
-      "set changed 4",
-      "deleted deleted 1",
-      "set deleted 2",
-      "deleted gone 1",
-      "set new 1",
-    ]);
+    expect(updates.map(({ kind, name, content }) => `${kind} ${name} ${content().variable.version}`)).toEqual(
+      [
+        "set changed 2",
+        "set changed 3",
+        "set changed 4",
+        "deleted deleted 1",
+        "set deleted 2",
+        "deleted gone 1",
+        "set new 1",
+      ],
+    );
   } finally {
     abort.abort();
     await world.close();

@@ -156,7 +156,8 @@ export class Seen {
     if (message.kind === "updates") for (const update of message.updates) this.#update(update);
   }
 
-  #update({ kind, variable: { name, version, value }, offset, replaced }: VariableUpdate): void {
+  #update({ kind, name, offset, replaced, content }: VariableUpdate): void {
+    const { version, value } = content().variable;
     this.move(offset, kind === "initial");
     if (kind !== "initial") this.changes += 1 + replaced;
     if (kind === "deleted") this.state.delete(name);

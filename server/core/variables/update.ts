@@ -1,6 +1,6 @@
 /**
- * Changes of variables, as watchers get them: read from the entries of the stream. An entry is read once for all watchers
- * that get it from the same window.
+ * Changes of variables, as watchers get them: read from the entries of the stream. All watchers that get an entry from the
+ * same window get the same update, so that what is made of it is made once.
  */
 import type { SentEvent } from "../batch.ts";
 import { EventType, type StoredEvent } from "../event.ts";
@@ -8,14 +8,23 @@ import { type Constraints, type Variable, VariableType } from "./variable.ts";
 
 export interface VariableUpdate {
   readonly kind: "initial" | "set" | "deleted";
-  /** After the change; of a deleted one: the last state, with the source and the time of the deletion. */
-  readonly variable: Variable;
-  /** As JSON.parse gives it; undefined: there was none. */
-  readonly oldValue: unknown;
+  readonly name: string;
   /** Of the change; of initial values: of the snapshot. */
   readonly offset: number;
   /** Older updates that this one stands for. */
   readonly replaced: number;
+  /** Length of the entry's payload, which windows are bounded by; 0: of no entry. */
+  readonly entryLength: number;
+  /**
+   * What there is to tell. Read when it is asked for and kept by nobody: as objects, values are up to ten times as large as
+   * in the entry, and a window is bounded by that.
+   */
+  content(): {
+    /** After the change; of a deleted one: the last state, with the source and the time of the deletion. */
+    readonly variable: Variable;
+    /** As JSON.parse gives it; undefined: there was none. */
+    readonly oldValue: unknown;
+  };
 }
 
 /** The payload of VARIABLE_SET and VARIABLE_DELETED, as event.proto names it. */
@@ -36,23 +45,23 @@ const known = new WeakMap<StoredEvent, VariableUpdate>();
 export function toUpdate(event: SentEvent): VariableUpdate {
   let update = known.get(event);
   if (update === undefined) {
-    update = read(event);
+    update = {
+      kind: event.type === EventType.VARIABLE_SET ? "set" : "deleted",
+      name: read(event).name,
+      offset: event.offset,
+      replaced: event.replaced ?? 0,
+      entryLength: (event.payload as string).length,
+      content: () => {
+        const payload = read(event);
+        return { variable: toVariable(event, payload), oldValue: payload.oldValue };
+      },
+    };
     known.set(event, update);
   }
   return update;
 }
 
-function read(event: SentEvent): VariableUpdate {
-  const payload = JSON.parse(event.payload as string) as Payload;
-  const isSet = event.type === EventType.VARIABLE_SET;
-  return {
-    kind: isSet ? "set" : "deleted",
-    variable: toVariable(event, payload),
-    oldValue: payload.oldValue,
-    offset: event.offset,
-    replaced: event.replaced ?? 0,
-  };
-}
+const read = (event: StoredEvent): Payload => JSON.parse(event.payload as string) as Payload;
 
 function toVariable({ workflowId, type, offset, recordedMs }: StoredEvent, payload: Payload): Variable {
   return {

@@ -258,12 +258,19 @@ const base = (tenant: string, streamId: string, part: CommandPart) =>
     entries: part.kind === "set_variables" ? part.items.length : 1,
     bytes:
       part.kind === "set_variables"
-        ? part.items.reduce((sum, item) => sum + 300 + item.name.length + payloadSize(item.value), 1024)
+        ? part.items.reduce((sum, item) => sum + sizeOfItem(item, part.source), 0)
         : 1024,
     // Sent again it would be another change.
     idempotent: false,
     patienceMs: callerPatienceMs,
   }) as const;
+
+/** What is stored of it, in its row and in its entry; a flat 300 for the rest. */
+function sizeOfItem({ name, value, constraints, metadata }: VariableItem, source: string): number {
+  let bytes = 300 + name.length + payloadSize(value) + payloadSize(constraints) + payloadSize(source);
+  for (const key in metadata) bytes += payloadSize(key) + payloadSize(metadata[key]);
+  return bytes;
+}
 
 function toItem(assignment: Assignment, { type }: Judged, rulesVersion: number): VariableItem {
   const { name, value, constraints, metadata, clearMetadata, expectedVersion } = assignment;

@@ -13,7 +13,7 @@ import { type FollowMessage, follow } from "../follow.ts";
 import { limits } from "../limits.ts";
 import type { CallOwner, OpenCall } from "../open-call.ts";
 import { StoreError } from "../ports.ts";
-import { type SubscribeDeps, type SubscribeOptions, toFollowRequest } from "../subscribe.ts";
+import { assertFewNames, type SubscribeDeps, type SubscribeOptions, toFollowRequest } from "../subscribe.ts";
 import { Wakeup } from "../wakeup.ts";
 import { toUpdate, type VariableUpdate } from "./update.ts";
 import type { Snapshot, SnapshotEntry, VariableStore } from "./variable.ts";
@@ -91,7 +91,8 @@ class Watch {
     this.#request = request;
     this.#call = call;
     this.#signal = signal;
-    this.#names = request.names.length === 0 ? undefined : new Set(request.names);
+    const names = assertFewNames("names", request.names);
+    this.#names = names.length === 0 ? undefined : new Set(names);
   }
 
   async *run(): AsyncGenerator<WatchMessage> {
@@ -129,7 +130,7 @@ class Watch {
 
   #concerns(event: StoredEvent): boolean {
     if (event.offset <= this.#settled) return false;
-    return this.#names === undefined || this.#names.has(toUpdate(event).variable.name);
+    return this.#names === undefined || this.#names.has(toUpdate(event).name);
   }
 
   /** Declares a loss, then tells the values as they are now; what a snapshot has told already is none. */
@@ -154,10 +155,11 @@ class Watch {
       if (found === undefined) return;
       const updates = found.map((variable) => ({
         kind: "initial" as const,
-        variable,
-        oldValue: undefined,
+        name: variable.name,
         offset: snapshot.offset,
         replaced: 0,
+        entryLength: 0,
+        content: () => ({ variable, oldValue: undefined }),
       }));
       if (updates.length > 0) yield { kind: "updates", updates };
     }
