@@ -18,11 +18,13 @@ import { sizeOf } from "./event.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
 import { type Bus, type EventStore, type GroupResult, StoreError } from "./ports.ts";
 import { toFinalRejection } from "./session/rejection.ts";
+import type { Traffic } from "./traffic.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export interface AppenderDeps {
   readonly store: Pick<EventStore, "append">;
   readonly bus: Pick<Bus, "publish">;
+  readonly traffic: Pick<Traffic, "stored">;
   readonly clock: Clock;
   /** 0 ≤ n < 1; for jitter. */
   readonly random: () => number;
@@ -252,6 +254,7 @@ export class Appender {
         this.#deps.onFailure("a notice could not be published; the tail check will tell", error as Error);
       }
     }
+    this.#count(stored, results, notices);
     let entries = 0;
     for (const [i, item] of stored.entries()) {
       this.lanes.clearSuspicion(item.command.streamId);
@@ -260,6 +263,22 @@ export class Appender {
       settle(item, results[i] as CommandResult);
     }
     this.#drainRate.note(entries, this.#deps.clock.now());
+  }
+
+  /** Notices have all that a commit stored, but for roots: their streams begin with it, so nobody can wait for a notice. */
+  #count(stored: readonly Queued[], results: GroupResult["results"], notices: GroupResult["notices"]): void {
+    const { traffic } = this.#deps;
+    const tenants = new Map<string, string>();
+    for (const [i, { command }] of stored.entries()) {
+      tenants.set(command.streamId, command.tenant);
+      const result = results[i];
+      if (command.kind !== "create" || command.parentWorkflowId !== undefined) continue;
+      if (result?.kind === "lifecycle" && result.result === "created") traffic.stored(command.tenant, 1);
+    }
+    for (const { streamId, from, to } of notices) {
+      const tenant = tenants.get(streamId);
+      if (tenant !== undefined) traffic.stored(tenant, to - from + 1);
+    }
   }
 
   /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */
