@@ -254,31 +254,23 @@ export class Appender {
         this.#deps.onFailure("a notice could not be published; the tail check will tell", error as Error);
       }
     }
-    this.#count(stored, results, notices);
+    const tenants = new Map<string, string>();
     let entries = 0;
     for (const [i, item] of stored.entries()) {
       this.lanes.clearSuspicion(item.command.streamId);
       if (this.#holds.delete(item.command.streamId)) this.#tellWaiting();
       entries += item.command.entries;
-      settle(item, results[i] as CommandResult);
-    }
-    this.#drainRate.note(entries, this.#deps.clock.now());
-  }
-
-  /** Notices have all that a commit stored, but for roots: their streams begin with it, so nobody can wait for a notice. */
-  #count(stored: readonly Queued[], results: GroupResult["results"], notices: GroupResult["notices"]): void {
-    const { traffic } = this.#deps;
-    const tenants = new Map<string, string>();
-    for (const [i, { command }] of stored.entries()) {
-      tenants.set(command.streamId, command.tenant);
-      const result = results[i];
-      if (command.kind !== "create" || command.parentWorkflowId !== undefined) continue;
-      if (result?.kind === "lifecycle" && result.result === "created") traffic.stored(command.tenant, 1);
+      tenants.set(item.command.streamId, item.command.tenant);
+      const result = results[i] as CommandResult;
+      // No notice: nobody can wait for one of a stream that begins with it.
+      if (isNewRoot(item.command, result)) this.#deps.traffic.stored(item.command.tenant, 1);
+      settle(item, result);
     }
     for (const { streamId, from, to } of notices) {
       const tenant = tenants.get(streamId);
-      if (tenant !== undefined) traffic.stored(tenant, to - from + 1);
+      if (tenant !== undefined) this.#deps.traffic.stored(tenant, to - from + 1);
     }
+    this.#drainRate.note(entries, this.#deps.clock.now());
   }
 
   /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */
@@ -362,6 +354,12 @@ export class Appender {
     });
   }
 }
+
+const isNewRoot = (command: Command, result: CommandResult): boolean =>
+  command.kind === "create" &&
+  command.parentWorkflowId === undefined &&
+  result.kind === "lifecycle" &&
+  result.result === "created";
 
 const chainOf = (command: Command): Chain | undefined =>
   command.kind === "entries" ? command.chain : undefined;

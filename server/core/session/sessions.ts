@@ -108,10 +108,6 @@ export class Sessions {
     this.#schedule();
   }
 
-  get size(): number {
-    return this.#attached.size;
-  }
-
   /** How many connections of this instance hold a session of the tenant; undefined: of any. */
   attached(tenant: string | undefined): number {
     if (tenant === undefined) return this.#attached.size;
