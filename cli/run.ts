@@ -11,6 +11,7 @@ import { addKey } from "./commands/key/key.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addPublish } from "./commands/publish.ts";
 import { addServe } from "./commands/serve.ts";
+import { addStats } from "./commands/stats.ts";
 import { addTail } from "./commands/tail.ts";
 import { addTenant } from "./commands/tenant/tenant.ts";
 import { addToken } from "./commands/token/token.ts";
@@ -60,6 +61,7 @@ function createProgram(cli: Cli): Command {
     addTenant,
     addKey,
     addToken,
+    addStats,
     addEvents,
     addMigrate,
   ]) {

@@ -35,6 +35,7 @@ import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
 import type { TenantStore } from "./core/tenants.ts";
+import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
 import { createHandler } from "./http/handler.ts";
@@ -123,6 +124,7 @@ async function open(
       failuresOf("database")("a connection to the database was lost; it is replaced when needed", error),
   };
   const clock = systemClock;
+  const startedMs = clock.now();
   const random = Math.random;
   const bus = shared.bus ?? createMemoryBus();
   const instanceId = randomUUID();
@@ -153,7 +155,8 @@ async function open(
   if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
   await systemEvents.open();
   closers.push({ name: "the system events", close: () => systemEvents.close() });
-  const hub = new Hub({ store, bus, clock, onFailure: failuresOf("hub") });
+  const traffic = new Traffic();
+  const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
   const changes = createPgWorkflowChanges(store.pool);
@@ -161,7 +164,7 @@ async function open(
   closers.push({ name: "the watches of registries", close: () => watches.close() });
   const calls = new OpenCalls({ clock, random });
   const appender = new Appender(
-    { store, bus, clock, random, onFailure: failuresOf("appender") },
+    { store, bus, clock, random, traffic, onFailure: failuresOf("appender") },
     { commitConnections: config.COMMIT_CONNECTIONS },
   );
   closers.push({
@@ -238,6 +241,7 @@ async function open(
     logBug,
     taskHints: new TaskHints(),
     systemEvents,
+    stats: { instanceId, clock, startedMs, health, hub, sessions, lanes: appender.lanes.usage, traffic },
     onDropped: (tenant: string, event: NewEvent, why: string) => {
       const { workflowId, taskExecutionId } = event;
       log.warn({ tenant, workflowId, taskExecutionId, why }, "an accepted event could not be stored");

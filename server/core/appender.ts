@@ -18,11 +18,13 @@ import { sizeOf } from "./event.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
 import { type Bus, type EventStore, type GroupResult, StoreError } from "./ports.ts";
 import { toFinalRejection } from "./session/rejection.ts";
+import type { Traffic } from "./traffic.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export interface AppenderDeps {
   readonly store: Pick<EventStore, "append">;
   readonly bus: Pick<Bus, "publish">;
+  readonly traffic: Pick<Traffic, "stored">;
   readonly clock: Clock;
   /** 0 ≤ n < 1; for jitter. */
   readonly random: () => number;
@@ -252,12 +254,21 @@ export class Appender {
         this.#deps.onFailure("a notice could not be published; the tail check will tell", error as Error);
       }
     }
+    const tenants = new Map<string, string>();
     let entries = 0;
     for (const [i, item] of stored.entries()) {
       this.lanes.clearSuspicion(item.command.streamId);
       if (this.#holds.delete(item.command.streamId)) this.#tellWaiting();
       entries += item.command.entries;
-      settle(item, results[i] as CommandResult);
+      tenants.set(item.command.streamId, item.command.tenant);
+      const result = results[i] as CommandResult;
+      // No notice: nobody can wait for one of a stream that begins with it.
+      if (isNewRoot(item.command, result)) this.#deps.traffic.stored(item.command.tenant, 1);
+      settle(item, result);
+    }
+    for (const { streamId, from, to } of notices) {
+      const tenant = tenants.get(streamId);
+      if (tenant !== undefined) this.#deps.traffic.stored(tenant, to - from + 1);
     }
     this.#drainRate.note(entries, this.#deps.clock.now());
   }
@@ -343,6 +354,12 @@ export class Appender {
     });
   }
 }
+
+const isNewRoot = (command: Command, result: CommandResult): boolean =>
+  command.kind === "create" &&
+  command.parentWorkflowId === undefined &&
+  result.kind === "lifecycle" &&
+  result.result === "created";
 
 const chainOf = (command: Command): Chain | undefined =>
   command.kind === "entries" ? command.chain : undefined;

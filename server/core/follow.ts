@@ -17,8 +17,9 @@ import type { Hub } from "./hub.ts";
 import type { LiveStream } from "./live-stream.ts";
 import type { Closing, OpenCall } from "./open-call.ts";
 import { type EventFilter, type EventStore, type Page, type ScopeKey, StoreError } from "./ports.ts";
-import type { Scope } from "./scope.ts";
+import type { Scope, ScopeReader } from "./scope.ts";
 import { Throttle } from "./throttle.ts";
+import type { StreamOwner } from "./traffic.ts";
 import { Wakeup } from "./wakeup.ts";
 
 export type FollowMessage =
@@ -45,6 +46,7 @@ export type FollowMessage =
 
 export interface FollowRequest {
   readonly streamId: string;
+  readonly owner: StreamOwner;
   readonly scope: ScopeKey;
   readonly filter: EventFilter;
   /** A further filter, of what the store cannot tell. What it leaves out counts neither as an event nor as a message. */
@@ -82,7 +84,7 @@ export async function* follow(
   signal: AbortSignal,
   gate: Gate = openGate,
 ): AsyncGenerator<FollowMessage> {
-  const live = await deps.hub.acquire(request.streamId);
+  const live = await deps.hub.acquire(request.streamId, request.owner);
   const reader = new Reader(deps, request, live, call, signal, gate);
   try {
     yield* reader.run();
@@ -92,14 +94,15 @@ export async function* follow(
   }
 }
 
-class Reader {
+class Reader implements ScopeReader {
   readonly #deps: FollowDeps;
   readonly #request: FollowRequest;
   readonly #live: LiveStream;
   readonly #call: Pick<OpenCall, "closing" | "onClosing">;
   readonly #signal: AbortSignal;
   readonly #wakeup = new Wakeup();
-  readonly #ring = () => this.#wakeup.ring();
+  /** Something for it may have changed. */
+  readonly ring = () => this.#wakeup.ring();
   readonly #gate: Gate;
   readonly #filter: Test | undefined;
   readonly #conflated: ReadonlySet<number> | undefined;
@@ -139,10 +142,14 @@ class Reader {
     this.#filter = both(toTest(filter), request.matches);
     if (conflateTypes.length > 0) this.#conflated = new Set(conflateTypes);
     if (minIntervalMs > 0) this.#throttle = new Throttle(deps.clock, minIntervalMs);
-    gate.onChange(this.#ring);
-    this.#stopListening = call.onClosing(this.#ring);
-    signal.addEventListener("abort", this.#ring, { once: true });
+    gate.onChange(this.ring);
+    this.#stopListening = call.onClosing(this.ring);
+    signal.addEventListener("abort", this.ring, { once: true });
     this.#sentMs = this.#eventsSentMs = deps.clock.now();
+  }
+
+  get cursor(): number {
+    return this.#cursor;
   }
 
   async *run(): AsyncGenerator<FollowMessage> {
@@ -195,10 +202,10 @@ class Reader {
   leave(): void {
     this.#gate.leave();
     this.#stopListening();
-    this.#signal.removeEventListener("abort", this.#ring);
+    this.#signal.removeEventListener("abort", this.ring);
     this.#timer?.cancel();
     this.#timer = undefined;
-    if (this.#scope !== undefined) this.#live.leave(this.#scope, this.#wakeup);
+    if (this.#scope !== undefined) this.#live.leave(this.#scope, this);
     this.#scope = undefined;
   }
 
@@ -218,8 +225,8 @@ class Reader {
         `expected_epoch: the stream's epoch is ${state.epoch}, not ${expectedEpoch}: it was restored or made anew; read from the beginning`,
       );
     }
-    this.#scope = await this.#live.join(this.#request.scope, state, this.#wakeup);
     this.#cursor = start === "latest" ? state.tailOffset : start;
+    this.#scope = await this.#live.join(this.#request.scope, state, this);
     return {
       kind: "opened",
       streamId,
@@ -322,7 +329,7 @@ class Reader {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       this.#gate.leave();
-      const cancel = this.#deps.clock.after(storeRetryMs, this.#ring);
+      const cancel = this.#deps.clock.after(storeRetryMs, this.ring);
       await this.#wakeup.wait();
       cancel();
       return undefined;
@@ -341,6 +348,7 @@ class Reader {
 
   #readPage(cursor: number): Promise<Page | undefined> {
     const { credit } = this.#gate;
+    this.#live.traffic.storeReads++;
     // Without credit one tells whether there is something; what is conflated may be many for each that is sent.
     const entries = credit > 0 && this.#conflated !== undefined ? messageBounds.entries : Math.max(1, credit);
     return this.#deps.store.readPage({
@@ -366,6 +374,8 @@ class Reader {
     this.#sentMs = this.#eventsSentMs = this.#deps.clock.now();
     this.#throttle?.sent();
     this.#gate.spend(events.length);
+    this.#live.traffic.sent(events.length, this.#conflated === undefined ? 0 : countStandIns(events));
+    this.#live.traffic.saw(events.at(-1));
     return { kind: "events", events };
   }
 
@@ -419,6 +429,12 @@ class Reader {
     }
     await this.#wakeup.wait();
   }
+}
+
+function countStandIns(events: readonly SentEvent[]): number {
+  let count = 0;
+  for (const { replaced } of events) if (replaced !== undefined) count++;
+  return count;
 }
 
 const isTerminal = (event: StoredEvent): boolean =>

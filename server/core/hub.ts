@@ -10,14 +10,16 @@ import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { LiveStream, type LiveStreamDeps } from "./live-stream.ts";
-import type { Bus, EventStore, Notice } from "./ports.ts";
+import type { Bus, EventStore, Notice, StreamBounds } from "./ports.ts";
 import type { WindowBounds } from "./replay-window.ts";
+import type { StreamOwner, Traffic } from "./traffic.ts";
 import { WindowMemory } from "./window-memory.ts";
 
 export interface HubDeps extends LiveStreamDeps {
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents" | "readTails">;
   readonly bus: Pick<Bus, "subscribe">;
   readonly clock: Clock;
+  readonly traffic: Pick<Traffic, "openStream">;
 }
 
 export interface HubOptions {
@@ -69,11 +71,16 @@ export class Hub {
     }
   }
 
+  /** Is its last tail check at most two intervals old? One passes until the next begins, another one is for its answer. */
+  isChecked(live: LiveStream): boolean {
+    return this.#deps.clock.now() - live.checkedMs <= 2 * this.#options.tailCheckIntervalMs;
+  }
+
   /** The stream, live. Each call needs one `release`. Throws when the tail cannot be read, or `not_found`. */
-  async acquire(streamId: string): Promise<LiveStream> {
+  async acquire(streamId: string, owner: StreamOwner): Promise<LiveStream> {
     let entry = this.#streams.get(streamId);
     if (entry === undefined) {
-      entry = this.#open(streamId);
+      entry = this.#open(streamId, owner);
       this.#streams.set(streamId, entry);
       this.#scheduleTailCheck();
     }
@@ -100,7 +107,7 @@ export class Hub {
     await this.#checking;
   }
 
-  #open(streamId: string): Entry {
+  #open(streamId: string, owner: StreamOwner): Entry {
     let unsubscribe: (() => void) | undefined;
     let opened: LiveStream | undefined;
     let early = 0;
@@ -109,11 +116,13 @@ export class Hub {
         if (opened === undefined) early = Math.max(early, notice.to);
         else opened.onNotice(notice);
       });
-      const tail = (await this.#deps.store.readTails([streamId])).get(streamId);
-      if (tail === undefined)
+      const bounds = (await this.#deps.store.readTails([streamId])).get(streamId);
+      if (bounds === undefined)
         throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
-      const bounds = { ...this.#options.window, memory: this.#memory };
-      opened = new LiveStream(streamId, tail, this.#deps, bounds);
+      const window = { ...this.#options.window, memory: this.#memory };
+      const traffic = this.#deps.traffic.openStream(owner);
+      opened = new LiveStream(streamId, bounds.tailOffset, this.#deps, window, traffic);
+      this.#noteChecked(opened, bounds);
       opened.noteTail(early);
       return opened;
     };
@@ -126,6 +135,12 @@ export class Hub {
         unsubscribe?.();
       },
     };
+  }
+
+  #noteChecked(live: LiveStream, { tailOffset, floorOffset }: StreamBounds): void {
+    live.checkedMs = this.#deps.clock.now();
+    live.floor = floorOffset;
+    live.noteTail(tailOffset);
   }
 
   #leave(streamId: string, entry: Entry): void {
@@ -150,9 +165,9 @@ export class Hub {
       const tails = await this.#deps.store.readTails(ids);
       for (const id of ids) {
         const live = this.#streams.get(id)?.opened();
-        const tail = tails.get(id);
-        if (tail === undefined) live?.noteDeleted();
-        else live?.noteTail(tail);
+        const bounds = tails.get(id);
+        if (bounds === undefined) live?.noteDeleted();
+        else if (live !== undefined) this.#noteChecked(live, bounds);
       }
     } catch (error) {
       this.#deps.onFailure("the tail check failed; it goes on", error as Error);

@@ -83,9 +83,11 @@ export class LaneUsage {
     );
   }
 
-  read(lane: Lane): LaneReading {
+  /** In all, or of one tenant. */
+  read(lane: Lane, tenant?: string): LaneReading {
+    const { total, tenants } = this.#lanes[lane];
     return {
-      ...this.#lanes[lane].total,
+      ...(tenant === undefined ? total : (tenants.get(tenant) ?? { entries: 0, bytes: 0 })),
       capacityEntries: limits.laneEntries[lane],
       capacityBytes: limits.laneBytes,
     };

@@ -11,8 +11,8 @@ import { EventType, isWorkflowTerminal, type StoredEvent } from "./event.ts";
 import { limits } from "./limits.ts";
 import type { EventStore, Notice, ScopeKey, ScopeState } from "./ports.ts";
 import { ReplayWindow, type WindowBounds } from "./replay-window.ts";
-import { Scope } from "./scope.ts";
-import type { Wakeup } from "./wakeup.ts";
+import { Scope, type ScopeReader } from "./scope.ts";
+import type { StreamTraffic } from "./traffic.ts";
 
 export interface LiveStreamDeps {
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents">;
@@ -25,6 +25,10 @@ const retryMs = 200;
 export class LiveStream {
   readonly streamId: string;
   readonly window: ReplayWindow;
+  readonly traffic: StreamTraffic;
+  /** As of the last tail check: when that was, ms, and up to where retention has removed entries. */
+  checkedMs = 0;
+  floor = 0;
   readonly #deps: LiveStreamDeps;
   readonly #scopes = new Map<string, Scope>();
   /** Scopes of tasks by workflow, which end with it. */
@@ -40,11 +44,28 @@ export class LiveStream {
   /** The stream is gone: its tree was deleted. */
   deleted = false;
 
-  constructor(streamId: string, tail: number, deps: LiveStreamDeps, bounds: WindowBounds) {
+  constructor(
+    streamId: string,
+    tail: number,
+    deps: LiveStreamDeps,
+    bounds: WindowBounds,
+    traffic: StreamTraffic,
+  ) {
     this.streamId = streamId;
+    this.traffic = traffic;
     this.#deps = deps;
     this.window = new ReplayWindow(tail, bounds);
     this.#known = tail;
+  }
+
+  /** Last offset that is known to exist. */
+  get tail(): number {
+    return Math.max(this.#known, this.window.tail);
+  }
+
+  /** Where each reader stands. */
+  *positions(): Generator<number> {
+    for (const scope of this.#scopes.values()) yield* scope.positions();
   }
 
   onNotice(notice: Notice): void {
@@ -69,7 +90,7 @@ export class LiveStream {
   }
 
   /** Joins the scope of this key, which is made if needed. Needs one `leave`. */
-  async join(key: ScopeKey, state: ScopeState, reader: Wakeup): Promise<Scope> {
+  async join(key: ScopeKey, state: ScopeState, reader: ScopeReader): Promise<Scope> {
     let current = state;
     if (key.kind === "subtree") await this.#loadParents();
     for (;;) {
@@ -104,7 +125,7 @@ export class LiveStream {
   }
 
   /** A scope is dropped with its last reader. */
-  leave(scope: Scope, reader: Wakeup): void {
+  leave(scope: Scope, reader: ScopeReader): void {
     scope.leave(reader);
     if (scope.readers > 0 || this.#scopes.get(nameOf(scope.key)) !== scope) return;
     this.#scopes.delete(nameOf(scope.key));
@@ -130,6 +151,7 @@ export class LiveStream {
       this.window.push(event);
       this.#route(event, touched);
     }
+    this.traffic.saw(entries.at(-1));
     for (const scope of touched) scope.wake();
   }
 

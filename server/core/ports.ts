@@ -34,6 +34,12 @@ export interface ScopeState {
   readonly taskOutcome: number | undefined;
 }
 
+/** What there is of a stream: the entries after the floor, up to the tail. */
+export interface StreamBounds {
+  readonly tailOffset: number;
+  readonly floorOffset: number;
+}
+
 export interface PageRequest {
   readonly streamId: string;
   readonly scope: ScopeKey;
@@ -72,8 +78,8 @@ export interface EventStore {
   readScope(streamId: string, scope: ScopeKey): Promise<ScopeState | undefined>;
   /** A page of at most `limit` entries or 1 MiB. undefined: no such stream (any more). */
   readPage(request: PageRequest): Promise<Page | undefined>;
-  /** Last offsets, of those streams that exist. */
-  readTails(streamIds: readonly string[]): Promise<Map<string, number>>;
+  /** Of those streams that exist. */
+  readTails(streamIds: readonly string[]): Promise<Map<string, StreamBounds>>;
   /** Child → parent, for all workflows of a tree stream. */
   readParents(streamId: string): Promise<Map<string, string>>;
 }

@@ -15,7 +15,6 @@ import {
 } from "./event.ts";
 import type { ScopeKey, ScopeState } from "./ports.ts";
 import type { ReplayWindow } from "./replay-window.ts";
-import type { Wakeup } from "./wakeup.ts";
 
 export interface Taken {
   readonly events: readonly SentEvent[];
@@ -26,12 +25,22 @@ export interface Taken {
   readonly cursor: number;
 }
 
+/** Who reads a scope. */
+export interface ScopeReader {
+  /** It needs nothing up to here any more. */
+  readonly cursor: number;
+  /** Something new is there for it. */
+  ring(): void;
+}
+
 export class Scope {
   readonly key: ScopeKey;
   readonly #window: ReplayWindow;
   /** Offsets of its own entries of the window, rising; undefined for the tree, which owns them all. Not the entries: they must go with the window. */
   #own: number[] | undefined;
-  readonly #readers = new Set<Wakeup>();
+  readonly #readers = new Set<ScopeReader>();
+  /** Own offsets up to here may be left out of `#own`. */
+  #forgottenTo: number;
   /** The last shared batch, for as long as somebody is sending it: an idle scope holds no entries. */
   #shared: WeakRef<Taken> | undefined;
   #asOf = 0;
@@ -47,6 +56,7 @@ export class Scope {
     this.key = key;
     this.#window = window;
     this.#own = key.kind === "tree" ? undefined : [];
+    this.#forgottenTo = window.from - 1;
     this.rebase(state);
   }
 
@@ -63,11 +73,22 @@ export class Scope {
     return this.#readers.size;
   }
 
-  join(reader: Wakeup): void {
+  /**
+   * Where each reader stands: before the next entry that is for it. So one that nothing is for is at the tail, though
+   * nobody woke it to move its cursor.
+   */
+  *positions(): Generator<number> {
+    for (const { cursor } of this.#readers) {
+      if (this.#own === undefined || cursor < this.#forgottenTo) yield cursor;
+      else yield (this.#own[firstAfter(this.#own, cursor)] ?? this.#window.tail + 1) - 1;
+    }
+  }
+
+  join(reader: ScopeReader): void {
     this.#readers.add(reader);
   }
 
-  leave(reader: Wakeup): void {
+  leave(reader: ScopeReader): void {
     this.#readers.delete(reader);
   }
 
@@ -86,6 +107,7 @@ export class Scope {
   /** Gives up its entries: the window began anew. */
   clear(): void {
     if (this.#own !== undefined) this.#own = [];
+    this.#forgottenTo = this.#window.from - 1;
   }
 
   wake(): void {
@@ -143,7 +165,9 @@ export class Scope {
   #trim(): void {
     if (this.#own === undefined || this.#own.length < 64) return;
     const gone = firstAfter(this.#own, this.#window.from - 1);
-    if (gone * 2 > this.#own.length) this.#own = this.#own.slice(gone);
+    if (gone * 2 <= this.#own.length) return;
+    this.#forgottenTo = this.#own[gone - 1] as number;
+    this.#own = this.#own.slice(gone);
   }
 
   #judge(event: StoredEvent): void {

@@ -118,6 +118,7 @@ export function toFollowRequest(
   }
   return {
     streamId: identity.streamId,
+    owner: { tenant: identity.tenant, rootWorkflowId: identity.path[0], space: undefined },
     scope: toScopeKey(identity, target),
     filter: toFilter(access, options.types, options.tasks),
     start: options.start,

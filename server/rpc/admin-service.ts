@@ -1,4 +1,4 @@
-/** AdminService: tenants, keys, sessions, system events. Statistics are not built yet and answer UNIMPLEMENTED. */
+/** AdminService: tenants, keys, sessions, statistics, system events. */
 import { randomBytes } from "node:crypto";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
@@ -10,9 +10,13 @@ import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
 import { closeSession, listSessions, type SessionAdminDeps } from "./session-admin.ts";
+import { getStats, type StatsServiceDeps } from "./stats.ts";
 import { type SystemEventServiceDeps, streamSystemEvents } from "./system-events.ts";
 
-export interface AdminDeps extends SessionAdminDeps, Omit<SystemEventServiceDeps, "tenants" | "calls"> {
+export interface AdminDeps
+  extends SessionAdminDeps,
+    Omit<StatsServiceDeps, "tenants">,
+    Omit<SystemEventServiceDeps, "tenants" | "calls"> {
   readonly tenants: TenantStore;
   readonly authenticator: Pick<Authenticator, "forget" | "forgetTenant">;
   readonly calls: OpenCalls;
@@ -38,6 +42,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
     },
     listSessions: (request, context) => listSessions(deps, request, context),
     closeSession: (request, context) => closeSession(deps, request, context),
+    getStats: (request, context) => getStats(deps, request, context),
     streamSystemEvents: (request, context) => streamSystemEvents(deps, request, context),
     async updateTenant(request) {
       const tenant = await deps.tenants.updateTenant(request.slug, {

@@ -8,14 +8,13 @@ import {
   type SystemEventType,
 } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
-import { DomainError } from "../core/errors.ts";
 import {
   type SystemEventDeps,
   type SystemEventMessage,
   streamSystemEvents as stream,
 } from "../core/system/stream-system-events.ts";
 import type { TenantStore } from "../core/tenants.ts";
-import { principalOf } from "./context.ts";
+import { principalOf, tenantSeenBy } from "./context.ts";
 import { toClosing } from "./conversions.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
 
@@ -30,29 +29,13 @@ export async function* streamSystemEvents(
   context: HandlerContext,
 ): AsyncGenerator<StreamSystemEventsResponse> {
   try {
-    const tenant = await tenantOf(deps, tenantSlug, context);
+    const tenant = await tenantSeenBy(deps, tenantSlug, context);
     const owner = toCallOwner(principalOf(context));
     for await (const message of stream(deps, { types, tenant }, owner, context.signal))
       yield create(StreamSystemEventsResponseSchema, { message: toOneof(message) });
   } catch (error) {
     throw toCallError(error, context.signal, deps.logBug);
   }
-}
-
-/** undefined: all events. A tenant's key gets those of its tenant, whether it names it or not. */
-async function tenantOf(
-  { tenants }: SystemEventServiceDeps,
-  slug: string,
-  context: HandlerContext,
-): Promise<string | undefined> {
-  const principal = principalOf(context);
-  if (principal.kind !== "admin") {
-    if (slug === "" || slug === principal.tenant) return principal.tenant;
-    throw new DomainError("permission_denied", `tenant_slug: ${slug} is not the tenant of the credential`);
-  }
-  if (slug === "") return undefined;
-  if ((await tenants.limitsOf(slug)) !== undefined) return slug;
-  throw new DomainError("not_found", `tenant_slug: there is no tenant ${slug}; see ListTenants`);
 }
 
 type Oneof = NonNullable<MessageInitShape<typeof StreamSystemEventsResponseSchema>["message"]>;

@@ -31,6 +31,7 @@ test.each([
   "key revoke",
   "token",
   "token create",
+  "stats",
   "events",
   "migrate",
 ])("the help of “tributary %s” has examples and tells of --json", async (command) => {

@@ -4,6 +4,7 @@ import { Appender } from "../../server/core/appender.ts";
 import { systemClock } from "../../server/core/clock.ts";
 import type { Command, CommandResult } from "../../server/core/command.ts";
 import { type Notice, StoreError } from "../../server/core/ports.ts";
+import { Traffic } from "../../server/core/traffic.ts";
 import { anEvent, create, entries } from "../support/commands.ts";
 import { CoreServer } from "../support/core-server.ts";
 import { newId, useDatabase } from "../support/database.ts";
@@ -87,6 +88,7 @@ test("an idle appender commits one event at once, a busy one many together", asy
         },
       },
       bus: { publish: () => {} },
+      traffic: new Traffic(),
       clock: systemClock,
       random: Math.random,
       onFailure: () => {},
@@ -150,6 +152,7 @@ test("a notice that cannot be published costs nothing but delay: what is stored 
           });
         },
       },
+      traffic: new Traffic(),
       bus: {
         publish() {
           throw new Error("too large");
@@ -218,6 +221,7 @@ describe("when the connections are cut in the middle of commits", () => {
           },
         },
         bus: { publish: () => {} },
+        traffic: new Traffic(),
         clock: systemClock,
         random: Math.random,
         onFailure: () => {},
@@ -251,6 +255,7 @@ test("while the database is away commands wait, those that wait too long fail, a
         },
       },
       bus: { publish: (notice) => notices.push(notice) },
+      traffic: new Traffic(),
       clock: systemClock,
       random: Math.random,
       onFailure: () => {},

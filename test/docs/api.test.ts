@@ -79,7 +79,7 @@ test("the table of errors has the HTTP statuses that calls in JSON get", async (
     await post("WorkflowService/CreateWorkflow", { workflowId, name: "other" }),
     await post("WorkflowService/DeleteWorkflowTree", { workflowId }),
     await post("EventStreamService/ReadEvents", { workflowId, cursor: "99" }),
-    await post("AdminService/GetStats", {}),
+    await post("AdminService/NoSuchMethod", {}),
     await post("WorkflowService/CreateWorkflow", { name: "n".repeat(4 * 1024 * 1024) }),
   ];
   expect(met.map(([code]) => code)).toEqual([

@@ -10,6 +10,7 @@ import type { NewEvent } from "../../server/core/event.ts";
 import { type FollowMessage, type FollowRequest, follow } from "../../server/core/follow.ts";
 import { defaultHubOptions, Hub, type HubOptions } from "../../server/core/hub.ts";
 import type { Bus } from "../../server/core/ports.ts";
+import { Traffic } from "../../server/core/traffic.ts";
 import { createPgEventStore, type PgEventStore } from "../../server/store/pg-event-store.ts";
 
 export interface CoreOptions {
@@ -46,12 +47,13 @@ export class CoreServer {
     const memory = createMemoryBus();
     const bus = this.#options.wrapBus?.(memory) ?? memory;
     const clock = systemClock;
+    const traffic = new Traffic();
     this.hub = new Hub(
-      { store: this.store, bus, clock, onFailure },
+      { store: this.store, bus, clock, traffic, onFailure },
       { ...defaultHubOptions, ...this.#options.hub },
     );
     this.appender = new Appender(
-      { store: this.store, bus, clock, random: Math.random, onFailure },
+      { store: this.store, bus, clock, random: Math.random, traffic, onFailure },
       { commitConnections: 3 },
     );
   }
@@ -75,8 +77,9 @@ export class CoreServer {
 
 export const readAll: Pick<
   FollowRequest,
-  "filter" | "start" | "heartbeatIntervalMs" | "idleTimeoutMs" | "minIntervalMs" | "expectedEpoch"
+  "owner" | "filter" | "start" | "heartbeatIntervalMs" | "idleTimeoutMs" | "minIntervalMs" | "expectedEpoch"
 > = {
+  owner: { tenant: "acme", rootWorkflowId: undefined, space: undefined },
   filter: { types: undefined, tasks: undefined },
   start: 0,
   heartbeatIntervalMs: 15_000,

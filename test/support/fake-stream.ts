@@ -5,6 +5,7 @@ import type { Gate } from "../../server/core/gate.ts";
 import { LiveStream } from "../../server/core/live-stream.ts";
 import type { Closing } from "../../server/core/open-call.ts";
 import type { EventStore, PageRequest } from "../../server/core/ports.ts";
+import { Traffic } from "../../server/core/traffic.ts";
 import { anEvent } from "./commands.ts";
 import { readAll } from "./core-server.ts";
 import { ManualClock } from "./manual-clock.ts";
@@ -29,6 +30,7 @@ export class FakeStream {
       0,
       { store: this.store, clock: this.clock, onFailure: () => {} },
       window,
+      new Traffic().openStream(readAll.owner),
     );
   }
 

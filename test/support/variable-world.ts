@@ -7,6 +7,7 @@ import { defaultHubOptions, Hub } from "../../server/core/hub.ts";
 import { OpenCalls } from "../../server/core/open-call.ts";
 import type { Bus, EventStore } from "../../server/core/ports.ts";
 import { Registry } from "../../server/core/registry.ts";
+import { Traffic } from "../../server/core/traffic.ts";
 import type { VariableUpdate } from "../../server/core/variables/update.ts";
 import type { VariableStore } from "../../server/core/variables/variable.ts";
 import { Variables } from "../../server/core/variables/variables.ts";
@@ -78,9 +79,13 @@ export function openWorld(
     readAt: hooked("readAt", pgVariables.readAt),
   };
   const clock = systemClock;
-  const hub = new Hub({ store, bus, clock, onFailure }, { ...defaultHubOptions, tailCheckIntervalMs });
+  const traffic = new Traffic();
+  const hub = new Hub(
+    { store, bus, clock, traffic, onFailure },
+    { ...defaultHubOptions, tailCheckIntervalMs },
+  );
   const appender = new Appender(
-    { store, bus, clock, random: Math.random, onFailure },
+    { store, bus, clock, random: Math.random, traffic, onFailure },
     { commitConnections: 2 },
   );
   const registry = new Registry(createPgWorkflowStore(pgStore.pool));

@@ -14,7 +14,7 @@ import { limits } from "../limits.ts";
 import type { LiveStream } from "../live-stream.ts";
 import type { CallOwner, Closing, OpenCall, OpenCalls } from "../open-call.ts";
 import { type EventStore, type ScopeKey, type ScopeState, StoreError } from "../ports.ts";
-import type { Scope } from "../scope.ts";
+import type { Scope, ScopeReader } from "../scope.ts";
 import { Wakeup } from "../wakeup.ts";
 import type { Cue, MatchPage, MemoryStore, Observation, Ranked } from "./memory-store.ts";
 import type { Spaces } from "./spaces.ts";
@@ -83,11 +83,12 @@ export async function* recall(
   signal: AbortSignal,
 ): AsyncGenerator<RecallMessage> {
   const cue = await checked(deps, request);
-  const { streamId } = await deps.spaces.require(access, request.space);
+  const { streamId, tenant, space } = await deps.spaces.require(access, request.space);
+  const streamOwner = { tenant, rootWorkflowId: undefined, space };
   const call = deps.calls.open("reader", owner);
   try {
     // Live before the tail is read, so that nothing falls between.
-    const live = request.follow ? await deps.hub.acquire(streamId) : undefined;
+    const live = request.follow ? await deps.hub.acquire(streamId, streamOwner) : undefined;
     const reader = new Recall(deps, request, cue, streamId, live, call, signal);
     try {
       yield* reader.run();
@@ -129,7 +130,7 @@ async function checked(deps: RecallDeps, request: RecallRequest): Promise<Cue> {
   return cue;
 }
 
-class Recall {
+class Recall implements ScopeReader {
   readonly #deps: RecallDeps;
   readonly #request: RecallRequest;
   readonly #cue: Cue;
@@ -139,7 +140,8 @@ class Recall {
   readonly #call: OpenCall;
   readonly #signal: AbortSignal;
   readonly #wakeup = new Wakeup();
-  readonly #ring = () => this.#wakeup.ring();
+  /** Something for it may have changed. */
+  readonly ring = () => this.#wakeup.ring();
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
   #cursor = 0;
@@ -163,9 +165,13 @@ class Recall {
     this.#live = live;
     this.#call = call;
     this.#signal = signal;
-    this.#stopListening = call.onClosing(this.#ring);
-    signal.addEventListener("abort", this.#ring, { once: true });
+    this.#stopListening = call.onClosing(this.ring);
+    signal.addEventListener("abort", this.ring, { once: true });
     this.#sentMs = this.#matchesSentMs = deps.clock.now();
+  }
+
+  get cursor(): number {
+    return this.#cursor;
   }
 
   async *run(): AsyncGenerator<RecallMessage> {
@@ -182,8 +188,8 @@ class Recall {
   /** Safe twice. */
   leave(): void {
     this.#stopListening();
-    this.#signal.removeEventListener("abort", this.#ring);
-    if (this.#scope !== undefined) this.#live?.leave(this.#scope, this.#wakeup);
+    this.#signal.removeEventListener("abort", this.ring);
+    if (this.#scope !== undefined) this.#live?.leave(this.#scope, this);
     this.#scope = undefined;
   }
 
@@ -208,7 +214,7 @@ class Recall {
       );
     }
     this.#cursor = asked;
-    this.#scope = await this.#live?.join(wholeSpace, state, this.#wakeup);
+    this.#scope = await this.#live?.join(wholeSpace, state, this);
     return state;
   }
 
@@ -261,8 +267,9 @@ class Recall {
       const { closing } = this.#call;
       if (closing !== undefined) return yield { kind: "closing", ...closing };
       if (this.#cursor < live.window.tail) {
+        live.traffic.storeReads++;
         const page = await this.#nextPage(live.window.tail);
-        if (page !== undefined) yield* this.#take(page);
+        if (page !== undefined) yield* this.#take(page, live);
       } else if (this.#isIdle()) {
         return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
       } else if (!this.#isDue()) await this.#wait();
@@ -271,7 +278,7 @@ class Recall {
     this.#signal.throwIfAborted();
   }
 
-  *#take(page: MatchPage): Generator<RecallMessage> {
+  *#take(page: MatchPage, live: LiveStream): Generator<RecallMessage> {
     if (page.floorOffset > this.#cursor) {
       const from = this.#cursor + 1;
       this.#cursor = page.floorOffset;
@@ -279,7 +286,10 @@ class Recall {
     }
     const matches = page.matches.filter(({ observation }) => observation.offset > this.#cursor);
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
-    if (matches.length > 0) yield this.#matches(matches, false);
+    if (matches.length === 0) return;
+    live.traffic.sent(matches.length, 0);
+    live.traffic.saw(matches.at(-1)?.observation);
+    yield this.#matches(matches, false);
   }
 
   /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
@@ -328,7 +338,7 @@ class Recall {
   async #wait(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
     const { clock } = this.#deps;
     const dueMs = Math.min(untilMs, this.#heartbeatDueMs, this.#idleDueMs);
-    const cancel = clock.after(Math.max(1, dueMs - clock.now()), this.#ring);
+    const cancel = clock.after(Math.max(1, dueMs - clock.now()), this.ring);
     await this.#wakeup.wait();
     cancel();
   }

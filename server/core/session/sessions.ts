@@ -108,8 +108,12 @@ export class Sessions {
     this.#schedule();
   }
 
-  get size(): number {
-    return this.#attached.size;
+  /** How many connections of this instance hold a session of the tenant; undefined: of any. */
+  attached(tenant: string | undefined): number {
+    if (tenant === undefined) return this.#attached.size;
+    let count = 0;
+    for (const { session } of this.#attached.values()) if (session.terms.tenant === tenant) count++;
+    return count;
   }
 
   close(): void {
