@@ -30,6 +30,8 @@ interface Registry {
   /** Newest state of each, without what was deleted. */
   readonly state: Map<string, Workflow>;
   readonly deleted: string[];
+  /** Ids that a batch named as there and as deleted. */
+  readonly both: string[];
   closing?: ClosingReason;
   readonly finished: Promise<void>;
 }
@@ -46,6 +48,7 @@ function watchRegistry({ workflows }: Pick<Clients, "workflows">, request = {}):
         registry.batches.push(message.value.workflows);
         for (const workflow of message.value.workflows) registry.state.set(workflow.workflowId, workflow);
         for (const id of message.value.deletedWorkflowIds) {
+          if (message.value.workflows.some(({ workflowId }) => workflowId === id)) registry.both.push(id);
           registry.deleted.push(id);
           registry.state.delete(id);
         }
@@ -59,6 +62,7 @@ function watchRegistry({ workflows }: Pick<Clients, "workflows">, request = {}):
     batches: [],
     state: new Map(),
     deleted: [],
+    both: [],
     finished: Promise.resolve().then(read),
   };
   registry.finished.catch(() => {});
@@ -192,6 +196,62 @@ describe("WatchWorkflows", () => {
     await expect.poll(() => registry.deleted).toEqual([root]);
   });
 
+  test("roots_only: the size counts roots", async () => {
+    const tenant = await newTenant();
+    const roots: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const root = await newWorkflow(tenant);
+      roots.unshift(root);
+      for (let j = 0; j < 4; j++) await newWorkflow(tenant, root);
+    }
+    const registry = watchRegistry(tenant, { rootsOnly: true, snapshotSize: 3 });
+    await complete(registry);
+    expect(registry.batches.flat().map(({ workflowId }) => workflowId)).toEqual(roots);
+  });
+
+  test("an id that is deleted and made again is there in the end, and never in both lists of a batch", async () => {
+    const tenant = await newTenant();
+    const registries = repeat(3, () => watchRegistry(tenant));
+    for (const registry of registries) await complete(registry);
+    const workflowId = await newWorkflow(tenant);
+    for (let i = 0; i < 15; i++) {
+      await close(tenant, workflowId);
+      await tenant.workflows.deleteWorkflowTree({ workflowId });
+      await tenant.workflows.createWorkflow({ workflowId, name: `again ${i}` });
+    }
+    const last = await newWorkflow(tenant);
+    for (const registry of registries) {
+      await expect.poll(() => registry.state.has(last)).toBe(true);
+      await expect.poll(() => registry.state.get(workflowId)?.name).toBe("again 14");
+      expect(registry.both).toEqual([]);
+    }
+  });
+
+  test("a reader that does not read gets the newest state in the end and slows nobody", async () => {
+    const tenant = await newTenant();
+    const abort = new AbortController();
+    aborts.push(abort);
+    const slow = tenant.workflows.watchWorkflows({}, { signal: abort.signal })[Symbol.asyncIterator]();
+    await slow.next();
+    const metadata = { a: "x".repeat(15_000) };
+    const ids: string[] = [];
+    for (let i = 0; i < 10; i++)
+      ids.push(
+        ...(await Promise.all(repeat(40, () => createWorkflow(tenant, { metadata })))).map(
+          (one) => one.workflowId,
+        ),
+      );
+    await Promise.all(ids.map((id) => close(tenant, id)));
+    const state = new Map<string, WorkflowStatus>();
+    while ([...state.values()].filter((status) => status === WorkflowStatus.COMPLETED).length < 400) {
+      const { done, value } = await slow.next();
+      if (done) throw new Error("it ended");
+      if (value.message.case !== "workflows") continue;
+      for (const workflow of value.message.value.workflows) state.set(workflow.workflowId, workflow.status);
+    }
+    expect(state.size).toBe(400);
+  });
+
   test("another tenant's workflows are not seen", async () => {
     const [one, two] = [await newTenant(), await newTenant()];
     const foreign = await newWorkflow(two);
@@ -257,7 +317,7 @@ describe("WatchWorkflows", () => {
     for (const batch of registry.batches) expect(batch.length * 15_000).toBeLessThan(1.1 * 1024 * 1024);
   });
 
-  test("a revoked key: Closing REVOKED within 60 seconds; silence before it is filled with heartbeats", async () => {
+  test("a revoked key, a disabled tenant: Closing REVOKED within 60 seconds; silence before it is filled with heartbeats", async () => {
     const tenant = await newTenant();
     const { key, apiKeyId } = await server.admin.admin.createApiKey({
       tenantSlug: `tenant${tenants}`,
@@ -269,14 +329,20 @@ describe("WatchWorkflows", () => {
     await complete(registry);
     await expect.poll(() => registry.cases, { timeout: 35_000 }).toContain("heartbeat");
     await server.admin.admin.revokeApiKey({ apiKeyId });
+    const other = await newTenant();
+    const disabled = watchRegistry(other);
+    await complete(disabled);
+    await server.admin.admin.updateTenant({ slug: `tenant${tenants}`, disabled: true });
     await expect
       .poll(() => [registry.closing, system.closing], { timeout: 61_000 })
       .toEqual([ClosingReason.REVOKED, ClosingReason.REVOKED]);
     await registry.finished;
     await system.finished;
+    await expect.poll(() => disabled.closing, { timeout: 61_000 }).toBe(ClosingReason.REVOKED);
+    await disabled.finished;
     expect(registry.cases.at(-1)).toBe("closing");
     expect(tenant.key).not.toBe(key);
-  }, 110_000);
+  }, 170_000);
 });
 
 interface Listening {

@@ -143,7 +143,10 @@ describe("conflate_types", () => {
   ])("type %i cannot be conflated: INVALID_ARGUMENT at options.conflate_types[1]", async (type) => {
     const workflowId = await newWorkflow(server.acme);
     await refused(
-      server.acme.streams.streamWorkflow({ workflowId, options: { conflateTypes: [DATA, type] } }),
+      server.acme.streams.streamWorkflow({
+        workflowId,
+        options: { conflateTypes: [DATA, type as EventType] },
+      }),
       "InvalidArgument",
       "options.conflate_types[1]",
     );
