@@ -51,6 +51,8 @@ export interface FollowRequest {
   readonly filter: EventFilter;
   /** A further filter, of what the store cannot tell. What it leaves out counts neither as an event nor as a message. */
   readonly matches?: ((event: StoredEvent) => boolean) | undefined;
+  /** Before the names of fields in errors; absent: nothing. */
+  readonly path?: string;
   /** After this offset, or only what comes from now on. */
   readonly start: number | "latest";
   readonly heartbeatIntervalMs: number;
@@ -216,13 +218,13 @@ class Reader implements ScopeReader {
     if (start !== "latest" && start > state.tailOffset) {
       throw new DomainError(
         "out_of_range",
-        `after_offset: ${start} is beyond the tail of the stream, which is ${state.tailOffset}; resume with an offset that was received`,
+        `${this.#request.path ?? ""}after_offset: ${start} is beyond the tail of the stream, which is ${state.tailOffset}; resume with an offset that was received`,
       );
     }
     if (expectedEpoch !== 0 && expectedEpoch !== state.epoch) {
       throw new DomainError(
         "aborted",
-        `expected_epoch: the stream's epoch is ${state.epoch}, not ${expectedEpoch}: it was restored or made anew; read from the beginning`,
+        `${this.#request.path ?? ""}expected_epoch: the stream's epoch is ${state.epoch}, not ${expectedEpoch}: it was restored or made anew; read from the beginning`,
       );
     }
     this.#cursor = start === "latest" ? state.tailOffset : start;

@@ -20,6 +20,8 @@ export type Target =
 
 export interface SubscribeOptions {
   readonly start: number | "latest";
+  /** Before the names of these fields in what is said of them; absent: "options.". */
+  readonly path?: string;
   /** Empty: all. */
   readonly types: readonly number[];
   /** Empty: all. */
@@ -113,7 +115,7 @@ export function toFollowRequest(
   if (minIntervalMs > 0 && minIntervalMs >= least) {
     throw new DomainError(
       "invalid_argument",
-      `min_interval_ms: ${minIntervalMs} must be below the heartbeat interval (${heartbeatIntervalMs} ms)${idleTimeoutMs > 0 ? ` and the idle timeout (${idleTimeoutMs} ms)` : ""}`,
+      `${options.path ?? "options."}min_interval_ms: ${minIntervalMs} must be below the heartbeat interval (${heartbeatIntervalMs} ms)${idleTimeoutMs > 0 ? ` and the idle timeout (${idleTimeoutMs} ms)` : ""}`,
     );
   }
   return {
@@ -122,6 +124,7 @@ export function toFollowRequest(
     scope: toScopeKey(identity, target),
     filter: toFilter(access, options.types, options.tasks),
     start: options.start,
+    path: options.path ?? "options.",
     heartbeatIntervalMs,
     idleTimeoutMs,
     minIntervalMs,

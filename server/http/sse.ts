@@ -152,6 +152,7 @@ function parse(
         ? { kind: "task", workflowId: id, taskExecutionId: task }
         : { kind: consolidated === undefined ? "workflow" : "consolidated", workflowId: id },
     options: {
+      path: "",
       start: position ?? (latest ? "latest" : 0),
       types:
         given("types", types, `names separated by commas, of ${[...typeNumbers.keys()].join(" ")}`) ?? [],

@@ -84,6 +84,8 @@ const allowed: Record<number, readonly Key[]> = {
   [VariableType.FLOAT]: ["min", "max"],
   [VariableType.STRING]: ["minLength", "maxLength", "pattern"],
   [VariableType.CHOICE]: ["choices"],
+  // Each for the values that it says something of: numbers, texts.
+  [VariableType.JSON]: ["min", "max", "minLength", "maxLength", "pattern"],
 };
 
 function assertFitting(
@@ -168,7 +170,6 @@ function whyNotKept(
     const rest = (choices?.length ?? 0) - named.length;
     return `must be one of ${named.join(", ")}${rest > 0 ? ` and ${rest} more` : ""} (constraints.choices)`;
   }
-  if (type !== VariableType.STRING) return undefined;
   if (minLength !== undefined && !isLonger(plain, minLength - 1)) {
     return `must have at least ${minLength} characters (constraints.min_length)`;
   }
