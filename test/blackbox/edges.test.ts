@@ -274,7 +274,7 @@ describe("the order of acceptance", () => {
 });
 
 describe("what is accepted and cannot be stored", () => {
-  test("is counted by ENTRY_DROPPED events, one for each, and seen by its tenant", async () => {
+  test("is told by one ENTRY_DROPPED each: accepted ones are stored or told, also in a race with the terminal event", async () => {
     const tenant = await createTenant(server.admin, "dropping");
     const abort = new AbortController();
     let dropped = 0;
@@ -315,7 +315,6 @@ describe("what is accepted and cannot be stored", () => {
       const stored = (await readAll(tenant, workflowExecutionId)).length - 2;
       lost += accepted.reduce((sum, one) => sum + one, 0) - stored;
     }
-    expect(lost).toBeGreaterThan(0);
     await expect.poll(() => dropped).toBe(lost);
     abort.abort();
     await listening;
