@@ -2,7 +2,6 @@
 import { create, type JsonValue, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { SystemEventType } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { ClosingReason, EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
@@ -52,23 +51,6 @@ describe("errors that carry much", () => {
       expect(new Set(Object.values(answers)), JSON.stringify(answers)).toEqual(new Set(["[not_found] true"]));
     },
   );
-
-  // Finding A4: the details hold as many as fit into 4 KB or so, and do not say that there are more.
-  test.fails("the details name every unknown one, however many", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    const names = repeat(1000, (i) => `${i}`.padStart(255, "n"));
-    const error = await errorOf(server.acme.variables.watchVariables({ workflowId, names }));
-    expect(error.findDetails(MissingVariablesSchema)[0]?.names.length).toBe(1000);
-  });
-
-  // Finding A5: the message shows 9007199254740992 for any larger number.
-  test.fails("a stale version's message tells the value found", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    await setVariable(server.acme, workflowId, "a", 1);
-    const expectedVersion = 18446744073709551615n;
-    const error = await errorOf(setVariable(server.acme, workflowId, "a", 1, { expectedVersion }));
-    expect(error.message).toContain("18446744073709551615");
-  });
 
   test("a hundred long choices do not break the refusal", async () => {
     const workflowId = await newWorkflow(server.acme);
@@ -295,7 +277,8 @@ describe("what is accepted and cannot be stored", () => {
       })
       .toBeGreaterThan(0);
     let lost = 0;
-    for (let round = 0; round < 30; round++) {
+    // Whether an entry is lost is a race, which is lost now and then.
+    for (let round = 0; round < 300 && lost < 3; round++) {
       const workflowExecutionId = await newWorkflow(tenant);
       const tell = (type: EventType) =>
         tenant.tasks.streamTaskData({ workflowExecutionId, taskExecutionId: "t", type, payload: "x" }).then(
@@ -350,173 +333,6 @@ describe("Multiplex on HTTP/1.1", () => {
       call.until(() => expect(call.of("a").opened).toBeDefined(), 5000).then(() => "it works"),
     ]);
     expect(["an error", "it works"]).toContain(outcome);
-  });
-});
-
-describe("limits of a tenant", () => {
-  // Finding A3: max_streams and max_events_per_second limit nothing.
-  test.fails("reading calls over max_streams are RESOURCE_EXHAUSTED with RetryInfo, and free again after an end", async () => {
-    await server.admin.admin.createTenant({ slug: "narrow", limits: { maxStreams: 2 } });
-    const { key } = await server.admin.admin.createApiKey({ tenantSlug: "narrow", roles: [1, 2, 3] });
-    const narrow = server.clients(key);
-    const workflowId = await newWorkflow(narrow);
-    const abort = new AbortController();
-    await using first = new Watching(narrow, { workflowId });
-    await using second = multiplex(narrow).subscribe("a", { workflowId });
-    await first.open();
-    await second.until(() => expect(second.of("a").opened).toBeDefined());
-    const { signal } = abort;
-    try {
-      for (const call of [
-        () => narrow.variables.watchVariables({ workflowId }, { signal }),
-        () => narrow.streams.streamMany({ targets: [{ label: "a", workflowId }] }, { signal }),
-        () => narrow.workflows.watchWorkflows({}, { signal }),
-        () => narrow.streams.streamWorkflow({ workflowId }, { signal }),
-      ]) {
-        const error = await refused(call(), "ResourceExhausted");
-        expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
-      }
-    } finally {
-      abort.abort();
-    }
-    await first[Symbol.asyncDispose]();
-    await expect
-      .poll(async () => {
-        await using third = new Watching(narrow, { workflowId });
-        await third.open();
-        return third.cases;
-      })
-      .toEqual(["opened"]);
-  });
-});
-
-describe("rates of a tenant", () => {
-  // Finding A3 again.
-  test.fails("entries over max_events_per_second are RESOURCE_EXHAUSTED with RetryInfo", async () => {
-    await server.admin.admin.createTenant({ slug: "slowly", limits: { maxEventsPerSecond: 3 } });
-    const { key } = await server.admin.admin.createApiKey({ tenantSlug: "slowly", roles: [1, 2, 3] });
-    const slowly = server.clients(key);
-    const workflowId = await newWorkflow(slowly);
-    const calls = repeat(60, () =>
-      slowly.tasks.streamTaskData({
-        workflowExecutionId: workflowId,
-        taskExecutionId: "t",
-        type: EventType.TOKEN,
-      }),
-    );
-    const error = await refused(Promise.all(calls), "ResourceExhausted");
-    await Promise.allSettled(calls);
-    expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
-  });
-});
-
-describe("credentials that end", () => {
-  test("a token that expires closes every call with CREDENTIAL_EXPIRED, then it ends OK", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    const { token: jwt } = await server.acme.tokens.createStreamToken({
-      workflowIds: [workflowId],
-      ttlSeconds: 2,
-      includeVariables: true,
-    });
-    const guest = server.clients(jwt);
-    await using watch = new Watching(guest, { workflowId });
-    await using many = streamMany(guest, [
-      { label: "a", workflowId },
-      { label: "b", workflowId },
-    ]);
-    await using live = multiplex(guest).subscribe("a", { workflowId, initialGrant: 0 });
-    await watch.open();
-    await many.until(() => expect(many.of("b").opened).toBeDefined());
-    await live.until(() => expect(live.of("a").opened).toBeDefined());
-    await watch.until(() => expect(watch.cases.at(-1)).toBe("closing"), 15_000);
-    expect(watch.message("closing")?.reason).toBe(ClosingReason.CREDENTIAL_EXPIRED);
-    await many.end(15_000);
-    await live.end(15_000);
-    for (const call of [many, live]) {
-      const reasons = [...call.labels.values()].flatMap(({ closing }) => (closing ? [closing.reason] : []));
-      expect(new Set(reasons)).toEqual(new Set([ClosingReason.CREDENTIAL_EXPIRED]));
-    }
-  });
-});
-
-describe("loss", () => {
-  // Finding N1: max_events trims nothing within 40 s, so that no Gap can be seen from outside.
-  test.fails("trimmed changes: a Gap, then the current values as INITIAL_VALUE, then snapshot_complete", async () => {
-    const { workflow } = await server.acme.workflows.createWorkflow({
-      name: "w",
-      retention: { maxEvents: 5n },
-    });
-    const workflowId = workflow?.workflowId ?? "";
-    for (let i = 0; i < 40; i++) await setVariable(server.acme, workflowId, `v${i % 4}`, i);
-    await server.acme.variables.deleteVariable({ workflowId, name: "v0" });
-    await expect
-      .poll(async () => (await server.acme.streams.readEvents({ workflowId })).floorOffset, {
-        timeout: 4000,
-        interval: 500,
-      })
-      .toBeGreaterThan(10n);
-    await using watch = new Watching(server.acme, {
-      workflowId,
-      options: { start: { case: "afterOffset", value: 3n } },
-    });
-    await watch.until(() => expect(watch.cases).toContain("snapshotComplete"));
-    expect(watch.cases.slice(0, 2)).toEqual(["opened", "gap"]);
-    const state = new Map(watch.updates.map(({ variable }) => [variable?.name, plain(variable?.value)]));
-    expect(Object.fromEntries(state)).toEqual({ v1: 37, v2: 38, v3: 39 });
-    await using names = new Watching(server.acme, {
-      workflowId,
-      names: ["v2", "v0"],
-      options: { start: { case: "afterOffset", value: 3n } },
-    });
-    await names.until(() => expect(names.cases).toContain("snapshotComplete"));
-    expect(
-      names.updates.filter(({ updateType }) => updateType === 1).map(({ variable }) => variable?.name),
-    ).toEqual(["v2"]);
-  });
-});
-
-describe("a restart", () => {
-  test("every live call is closed with DRAINING and a time to come back, and resumes without loss", async () => {
-    const tenant = await createTenant(server.admin, "restarted");
-    const workflowId = await newWorkflow(tenant);
-    await setVariable(tenant, workflowId, "a", 1);
-    const watch = new Watching(tenant, { workflowId, includeInitialValues: true });
-    await watch.until(() => expect(watch.cases).toContain("snapshotComplete"));
-    await using many = streamMany(tenant, [{ label: "a", workflowId }]);
-    await using live = multiplex(tenant).subscribe("a", { workflowId });
-    await many.until(() => expect(many.of("a").opened).toBeDefined());
-    await live.until(() => expect(live.of("a").opened).toBeDefined());
-    const last = async (answers: AsyncIterable<{ message: { case?: string | undefined } }>) => {
-      let cases: unknown;
-      for await (const { message } of answers) cases = message;
-      return cases;
-    };
-    const registry = last(tenant.workflows.watchWorkflows({}));
-    const system = last(tenant.admin.streamSystemEvents({}));
-    await newWorkflow(tenant);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    await server.restart();
-    await watch.finished;
-    expect(watch.message("closing")?.reason).toBe(ClosingReason.DRAINING);
-    for (const call of [many, live]) {
-      await call.end();
-      const closed = [...call.labels.values()].filter(
-        ({ closing }) => closing?.reason === ClosingReason.DRAINING,
-      );
-      expect(closed.length).toBeGreaterThan(0);
-    }
-    for (const answer of await Promise.all([registry, system]))
-      expect(answer).toMatchObject({ case: "closing", value: { reason: ClosingReason.DRAINING } });
-    const again = server.clients(tenant.key);
-    expect((await setVariable(again, workflowId, "a", 2)).version).toBe(2n);
-    await using resumed = new Watching(again, {
-      workflowId,
-      options: {
-        start: { case: "afterOffset", value: watch.message("snapshotComplete")?.offset ?? 0n },
-        expectedEpoch: watch.message("opened")?.epoch ?? 0n,
-      },
-    });
-    await resumed.until(() => expect(resumed.updates.map(({ oldValue }) => plain(oldValue))).toEqual([1]));
   });
 });
 
@@ -613,32 +429,6 @@ describe("limits that the words do not tell", () => {
     expect(variable?.source).toBe(source);
   });
 
-  // Finding C5: no limit of `source` is stated, in the protocol or in the contract.
-  test.fails("a source of 4097 bytes is taken", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    await server.acme.variables.setVariable({
-      workflowId,
-      assignment: assign("a", 1),
-      source: "s".repeat(4097),
-    });
-  });
-
-  // Finding C6: "1 MiB in all" is about 660 KB of JSON here; the 3 MiB of protobuf that it exceeds are not named.
-  test.fails("SetVariables of 660 KB of JSON that are 3.6 MB of protobuf is taken", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    const assignments = repeat(5, (i) => assign(`v${i}`, ones(66_000)));
-    await server.acme.variables.setVariables({ workflowId, assignments });
-  });
-
-  // Finding C7: a Multiplex call takes 500 subscriptions; only StreamMany names that number.
-  test.fails("the 501st subscription of a Multiplex call is taken", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    await using call = multiplex(server.acme);
-    for (let i = 0; i < 501; i++) call.subscribe(`l${i}`, { workflowId });
-    await call.until(() => expect(call.of("l500").opened ?? call.of("l500").error).toBeDefined(), 20_000);
-    expect(call.of("l500").error).toBeUndefined();
-  });
-
   test("a label over the limit is an error for itself alone, and free places are used again", async () => {
     const workflowId = await newWorkflow(server.acme);
     await using call = multiplex(server.acme);
@@ -649,13 +439,5 @@ describe("limits that the words do not tell", () => {
     await call.until(() => expect(call.of("l500").opened).toBeDefined());
     await publish(server.acme, [token(workflowId, "x")]);
     await call.until(() => expect(call.of("l499").texts).toEqual(["x"]));
-  });
-
-  // Finding C8: "names, ids …: no U+0000" (contract, limits); labels are taken with it.
-  test.fails("a label with U+0000 is INVALID_ARGUMENT", async () => {
-    const workflowId = await newWorkflow(server.acme);
-    await using call = multiplex(server.acme).subscribe("a\0", { workflowId });
-    await call.until(() => expect(call.labels.size).toBe(1));
-    expect(call.of("a\0").error?.code).toBe("invalid_argument");
   });
 });
