@@ -27,7 +27,7 @@ export const watchers: Case = {
   ],
   oneRoundIsEnough: true,
   contests(size) {
-    const readers = bySize(size, { full: [100, 1000], quick: [1000], smoke: [20] });
+    const readers = bySize(size, { full: [1000], quick: [1000], smoke: [20] });
     const load = bySize(size, {
       full: { updates: 1000, perSecond: 50 },
       quick: { updates: 100, perSecond: 50 },
