@@ -1,9 +1,9 @@
 /** Variables, assignments and updates between proto and core. */
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import {
   type VariableAssignment,
   type VariableConstraints,
-  type VariableConstraintsSchema,
+  VariableConstraintsSchema,
   type VariableSchema,
   type VariableType,
   type VariableUpdate as VariableUpdateMessage,
@@ -43,21 +43,22 @@ const toConstraints = (message: VariableConstraints): Constraints => ({
   choices: message.choices.length === 0 ? undefined : message.choices,
 });
 
-const toConstraintsMessage = ({
+export const toConstraintsMessage = ({
   min,
   max,
   minLength,
   maxLength,
   pattern,
   choices,
-}: Constraints): MessageInitShape<typeof VariableConstraintsSchema> => ({
-  ...(min === undefined ? {} : { min }),
-  ...(max === undefined ? {} : { max }),
-  ...(minLength === undefined ? {} : { minLength }),
-  ...(maxLength === undefined ? {} : { maxLength }),
-  pattern: pattern ?? "",
-  choices: [...(choices ?? [])],
-});
+}: Constraints): MessageShape<typeof VariableConstraintsSchema> =>
+  create(VariableConstraintsSchema, {
+    ...(min === undefined ? {} : { min }),
+    ...(max === undefined ? {} : { max }),
+    ...(minLength === undefined ? {} : { minLength }),
+    ...(maxLength === undefined ? {} : { maxLength }),
+    pattern: pattern ?? "",
+    choices: [...(choices ?? [])],
+  });
 
 export const toVariableMessage = (variable: Variable): MessageInitShape<typeof VariableSchema> => ({
   workflowId: variable.workflowId,
@@ -95,25 +96,20 @@ export function toStoredMessage(
   };
 }
 
-const updateTypes: Record<VariableUpdate["kind"], VariableUpdateType> = {
+export const updateTypes: Record<VariableUpdate["kind"], VariableUpdateType> = {
   initial: VariableUpdateType.INITIAL_VALUE,
   set: VariableUpdateType.VALUE_CHANGE,
   deleted: VariableUpdateType.DELETED,
 };
 
-/** An update as message and as bytes, made once for all watchers that get it from the same window. */
-export interface EncodedUpdate {
-  readonly message: VariableUpdateMessage;
-  readonly bytes: Uint8Array;
-}
+const messages = new WeakMap<VariableUpdate, VariableUpdateMessage>();
 
-const encoded = new WeakMap<VariableUpdate, EncodedUpdate>();
-
-export function encodeUpdate(update: VariableUpdate): EncodedUpdate {
-  let found = encoded.get(update);
-  if (found === undefined) {
+/** Made once for all watchers that get it from the same window. */
+export function toUpdateMessage(update: VariableUpdate): VariableUpdateMessage {
+  let message = messages.get(update);
+  if (message === undefined) {
     const { variable } = update;
-    const message = create(VariableUpdateSchema, {
+    message = create(VariableUpdateSchema, {
       updateType: updateTypes[update.kind],
       variable: toVariableMessage(variable),
       ...(update.oldValue !== undefined && { oldValue: toValue(update.oldValue) }),
@@ -123,8 +119,7 @@ export function encodeUpdate(update: VariableUpdate): EncodedUpdate {
       timestampMs: BigInt(variable.updatedMs),
       replaced: update.replaced,
     });
-    found = { message, bytes: toBinary(VariableUpdateSchema, message) };
-    encoded.set(update, found);
+    messages.set(update, message);
   }
-  return found;
+  return message;
 }

@@ -3,17 +3,16 @@
  * them and reaches Connect as an unknown field, which is written as it stands (as in encoded-events.ts). JSON has no place
  * for such bytes: there the messages themselves go.
  */
-import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import {
-  VariableUpdateBatchSchema,
   type WatchVariablesRequest,
   type WatchVariablesResponse,
   WatchVariablesResponseSchema,
 } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import { limits } from "../core/limits.ts";
+import type { VariableUpdate } from "../core/variables/update.ts";
 import {
   type WatchDeps,
   type WatchMessage,
@@ -22,8 +21,9 @@ import {
 } from "../core/variables/watch.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toStreamOneof } from "./conversions.ts";
+import { encodeUpdate, encodeUpdates } from "./encoded-updates.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
-import { type EncodedUpdate, encodeUpdate } from "./variable-messages.ts";
+import { toUpdateMessage } from "./variable-messages.ts";
 
 export interface VariableWatchDeps extends WatchDeps {
   readonly logBug: LogBug;
@@ -39,7 +39,7 @@ export async function* watch(
     const owner = toCallOwner(principalOf(context));
     const asked = toWatchRequest(request);
     for await (const message of watchVariables(deps, accessOf(context), owner, asked, context.signal)) {
-      if (message.kind === "updates") yield* batches(message.updates.map(encodeUpdate), isJson);
+      if (message.kind === "updates") yield* batches(message.updates, isJson);
       else yield create(WatchVariablesResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
@@ -75,37 +75,27 @@ function toOneof(message: Exclude<WatchMessage, { kind: "updates" }>): Oneof {
 }
 
 /** Messages of at most 1 MiB, encoded: as JSON in the table, a list of numbers is a fifth of that. */
-function* batches(updates: readonly EncodedUpdate[], isJson: boolean): Generator<WatchVariablesResponse> {
+function* batches(updates: readonly VariableUpdate[], isJson: boolean): Generator<WatchVariablesResponse> {
   let bytes = 0;
   let start = 0;
   for (const [i, update] of updates.entries()) {
-    if (i > start && bytes + update.bytes.length > limits.batchBytes) {
+    const { length } = encodeUpdate(update);
+    if (i > start && bytes + length > limits.batchBytes) {
       yield toBatch(updates.slice(start, i), isJson);
       start = i;
       bytes = 0;
     }
-    bytes += update.bytes.length + 4;
+    bytes += length + 4;
   }
   yield toBatch(start === 0 ? updates : updates.slice(start), isJson);
 }
 
-const tagOf = (schema: DescMessage, field: string): number => {
-  const found = schema.fields.find(({ name }) => name === field);
-  if (found === undefined) throw new Error(`${schema.typeName} has no field ${field}`);
-  return found.number;
-};
-const updatesField = tagOf(WatchVariablesResponseSchema, "updates");
-const updateField = tagOf(VariableUpdateBatchSchema, "updates");
-
-function toBatch(updates: readonly EncodedUpdate[], isJson: boolean): WatchVariablesResponse {
+function toBatch(updates: readonly VariableUpdate[], isJson: boolean): WatchVariablesResponse {
   if (isJson) {
-    const value = { updates: updates.map(({ message }) => message) };
+    const value = { updates: updates.map(toUpdateMessage) };
     return create(WatchVariablesResponseSchema, { message: { case: "updates", value } });
   }
-  const batch = new BinaryWriter();
-  for (const { bytes } of updates) batch.tag(updateField, WireType.LengthDelimited).bytes(bytes);
   const answer = create(WatchVariablesResponseSchema);
-  const data = new BinaryWriter().bytes(batch.finish()).finish();
-  answer.$unknown = [{ no: updatesField, wireType: WireType.LengthDelimited, data }];
+  answer.$unknown = encodeUpdates(updates);
   return answer;
 }
