@@ -69,16 +69,15 @@ const encoded = new WeakMap<VariableUpdate, Uint8Array>();
 export function encodeUpdate(of: VariableUpdate): Uint8Array {
   let bytes = encoded.get(of);
   if (bytes === undefined) {
-    const out = new BinaryWriter();
-    writeUpdate(out, of);
-    bytes = out.finish();
+    bytes = of.original === undefined ? encode(of) : encodeReplaced(encodeUpdate(of.original), of.replaced);
     encoded.set(of, bytes);
   }
   return bytes;
 }
 
+/** Tags: small enough for one byte. */
+const replacedTag = (update.replaced << 3) | WireType.Varint;
 const updatesField = numberOf(WatchVariablesResponseSchema, "updates");
-/** Small enough for one byte. */
 const updateTag = (numberOf(VariableUpdateBatchSchema, "updates") << 3) | WireType.LengthDelimited;
 
 /** The field `updates` of a WatchVariablesResponse. */
@@ -95,7 +94,16 @@ export function encodeUpdates(updates: readonly VariableUpdate[]): UnknownField[
   return [{ no: updatesField, wireType: WireType.LengthDelimited, data: out.bytes }];
 }
 
-function writeUpdate(out: BinaryWriter, of: VariableUpdate): void {
+/** With the last of its fields, which the original has not. */
+function encodeReplaced(original: Uint8Array, replaced: number): Uint8Array {
+  const out = new Output(original.byteLength + 1 + varintSize(replaced));
+  out.raw(original);
+  out.header(replacedTag, replaced);
+  return out.bytes;
+}
+
+function encode(of: VariableUpdate): Uint8Array {
+  const out = new BinaryWriter();
   writeNumber(out, update.updateType, updateTypes[of.kind]);
   out.tag(update.variable, WireType.LengthDelimited).fork();
   writeVariable(out, of.variable);
@@ -106,6 +114,7 @@ function writeUpdate(out: BinaryWriter, of: VariableUpdate): void {
   writeNumber(out, update.offset, of.offset);
   writeNumber(out, update.timestampMs, of.variable.updatedMs);
   writeNumber(out, update.replaced, of.replaced);
+  return out.finish();
 }
 
 function writeVariable(out: BinaryWriter, of: Variable): void {

@@ -62,6 +62,17 @@ test("an update is encoded as the generated schema does it, whatever is in it", 
   );
 });
 
+test("one that stands for others is encoded from the same without them", () => {
+  fc.assert(
+    fc.property(update, fc.integer({ min: 1, max: 2 ** 32 - 1 }), (one, replaced) => {
+      const original = { ...one, replaced: 0 };
+      const copy = { ...original, replaced, original };
+      const expected = toBinary(VariableUpdateSchema, toUpdateMessage({ ...one, replaced }));
+      expect(Buffer.from(encodeUpdate(copy)).toString("hex")).toBe(Buffer.from(expected).toString("hex"));
+    }),
+  );
+});
+
 test("a batch of updates is encoded as the generated schema does it", () => {
   fc.assert(
     fc.property(fc.array(update, { minLength: 1, maxLength: 20 }), (updates) => {
