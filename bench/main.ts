@@ -108,7 +108,7 @@ const program = new Command("bench")
     ),
   )
   .addOption(
-    new Option("--quick", "fewer points, one round of one second: about three minutes").conflicts("smoke"),
+    new Option("--quick", "fewer points, one round of one second: about five minutes").conflicts("smoke"),
   )
   .option("--smoke", "only see that it works: the figures mean nothing")
   .option("--markdown", "print the tables as Markdown")
@@ -119,7 +119,7 @@ const program = new Command("bench")
   .action(bench);
 withExamples(
   program,
-  ["npm run bench", "everything, about a quarter of an hour, on a machine that does nothing else"],
+  ["npm run bench", "everything, about half an hour, on a machine that does nothing else"],
   ["npm run bench -- --quick", "a look"],
   ["npm run bench -- --cases replay --profile", "where the server's time goes in a replay"],
   ["npm run -s bench -- --markdown > tables.md", "tables for docs/benchmarks.md"],

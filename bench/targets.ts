@@ -13,6 +13,10 @@ export interface Target {
   readonly apiKey: string;
   /** Makes so many root workflows and gives their ids. */
   workflows(count: number): Promise<string[]>;
+  /** Makes so many children of a root workflow. */
+  children(root: string, count: number): Promise<string[]>;
+  /** The time when nobody was connected any more, by the server's own gauges, where it has some. */
+  untilQuiet?(limitMs: number): Promise<number>;
   /** Makes so many memory spaces and gives their names. */
   spaces(count: number): Promise<string[]>;
 }
@@ -57,6 +61,13 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
         Array.from({ length: count }, () => randomUUID() as string),
         ({ workflows }, workflowId) => workflows.createWorkflow({ workflowId, name: "bench" }),
       ),
+    children: (parentWorkflowId, count) =>
+      each(
+        Array.from({ length: count }, () => randomUUID() as string),
+        ({ workflows }, workflowId) =>
+          workflows.createWorkflow({ workflowId, parentWorkflowId, name: "bench" }),
+      ),
+    untilQuiet: (limitMs) => server.call("untilQuiet", limitMs),
     spaces: (count) => each(spaceNames(count), ({ memory }, space) => memory.createMemorySpace({ space })),
   };
 
@@ -89,6 +100,7 @@ async function openBaseline(
     address: { url: await server.call("url"), headers: {} },
     apiKey: "",
     workflows: async (count) => Array.from({ length: count }, () => randomUUID() as string),
+    children: async (_, count) => Array.from({ length: count }, () => randomUUID() as string),
     spaces: async (count) => spaceNames(count),
   };
 }

@@ -14,7 +14,9 @@ import { MemoryService } from "../../gen/tributary/v1/memory_service_pb.ts";
 import type { SessionReplySchema } from "../../gen/tributary/v1/session_pb.ts";
 import { type TaskEvent, TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { portSettings } from "./port-settings.ts";
+import { Queue } from "./queue.ts";
 import { batchOf, type History, opened, readyBatches, toStored } from "./ready-events.ts";
+import { stockVariables } from "./stock-variables.ts";
 
 /** Entries a session may have unacknowledged, as with Tributary. */
 const credit = 1000;
@@ -37,33 +39,8 @@ async function* acknowledge<Operation extends { readonly case: string | undefine
   }
 }
 
-class Queue {
-  #waiting: Event[] = [];
-  #wake = () => {};
-  readonly #signal: AbortSignal;
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-    signal.addEventListener("abort", () => this.#wake(), { once: true });
-  }
-
-  push(events: readonly Event[]): void {
-    for (const event of events) this.#waiting.push(event);
-    this.#wake();
-  }
-
-  async take(): Promise<Event[]> {
-    while (this.#waiting.length === 0 && !this.#signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#waiting.splice(0, 1000);
-  }
-}
-
 class Broadcast {
-  readonly #readers = new Map<string, Set<Queue>>();
+  readonly #readers = new Map<string, Set<Queue<Event>>>();
   #offset = 0;
 
   publish(events: readonly TaskEvent[]): number {
@@ -77,7 +54,7 @@ class Broadcast {
     return this.#offset;
   }
 
-  join(workflowId: string, queue: Queue): () => void {
+  join(workflowId: string, queue: Queue<Event>): () => void {
     const readers = this.#readers.get(workflowId) ?? new Set();
     this.#readers.set(workflowId, readers.add(queue));
     return () => readers.delete(queue);
@@ -89,6 +66,7 @@ export async function open({ history }: { history?: History | undefined }) {
   const ready = history === undefined ? [] : readyBatches(history);
   const handler = connectNodeAdapter({
     routes: (router) => {
+      stockVariables(router);
       router.service(TaskStreamService, {
         streamTaskData(request) {
           const { payload: value, type, sequence, taskExecutionId } = request;
@@ -118,7 +96,7 @@ export async function open({ history }: { history?: History | undefined }) {
       });
       router.service(EventStreamService, {
         async *streamWorkflowConsolidated({ workflowId }, { signal }) {
-          const queue = new Queue(signal);
+          const queue = new Queue<Event>(signal);
           const leave = broadcast.join(workflowId, queue);
           try {
             yield opened(workflowId);

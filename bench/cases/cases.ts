@@ -4,10 +4,14 @@ import { fanOut } from "./fan-out.ts";
 import { idleReaders } from "./idle-readers.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { latency } from "./latency.ts";
+import { multiplex } from "./multiplex.ts";
 import { publish } from "./publish.ts";
 import { replay } from "./replay.ts";
 import { sessions } from "./sessions.ts";
 import { slowReader } from "./slow-reader.ts";
+import { variables } from "./variables.ts";
+import { watchers } from "./watchers.ts";
+import { wideTree } from "./wide-tree.ts";
 
 export const cases: readonly Case[] = [
   publish,
@@ -18,4 +22,8 @@ export const cases: readonly Case[] = [
   idleReaders,
   idleSessions,
   slowReader,
+  variables,
+  watchers,
+  multiplex,
+  wideTree,
 ];

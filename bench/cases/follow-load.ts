@@ -5,13 +5,20 @@
 import type { Bench, Used } from "../bench.ts";
 import type { Delivered } from "../load/delivery-count.ts";
 import type { Published, Via } from "../load/publisher.ts";
+import type { Scope } from "../load/subscription.ts";
 import type { SettledMemory } from "../measure/usage.ts";
+import type { Child } from "../processes/spawn.ts";
 import type { Figures } from "../report/figures.ts";
 import type { Target } from "../targets.ts";
 
 export interface FollowLoad {
-  readonly workflows: number;
+  /** Roots that are made, written in turn and read in turn; or which are. */
+  readonly workflows: number | Followed;
   readonly readers: number;
+  /** How they are read: each by a call of its own (the tree is the default), or all by one Multiplex with a label each. */
+  readonly by?: Scope | "multiplex";
+  /** Of a Multiplex, labels of the first workflows that may send nothing. */
+  readonly withoutCredit?: number;
   /** Subscriptions that are never read, of the first workflow. */
   readonly stalled?: number;
   /** Messages. */
@@ -23,14 +30,24 @@ export interface FollowLoad {
   readonly phases?: number;
   /** Also measures the server's memory after garbage collection, before and after, with all readers still there. */
   readonly settled?: true;
+  /** Also measures what the readers cost while they wait: memory of the server before and after they came. */
+  readonly idle?: true;
 }
 
+/** Workflows: message i goes to `written` i, reader i reads `read` i, each modulo their number. */
 export interface Followed {
+  readonly written: readonly string[];
+  readonly read: readonly string[];
+}
+
+export interface FollowResult {
   readonly published: Published;
   readonly delivered: Delivered;
   readonly expected: number;
   readonly memory: { readonly before: SettledMemory; readonly after: SettledMemory } | undefined;
   readonly used: Used;
+  readonly idle: { readonly before: SettledMemory; readonly after: SettledMemory } | undefined;
+  readonly readers: number;
 }
 
 /** How long after the last acknowledgement deliveries are waited for, ms. */
@@ -47,47 +64,117 @@ const warmUpRate = (load: FollowLoad, readersOfEach: number): number =>
     load.perSecond,
     Math.min(
       warmUp.messages,
-      warmUp.deliveries / load.eventsPerMessage / readersOfEach,
+      warmUp.deliveries / load.eventsPerMessage / Math.max(1, readersOfEach),
       warmUp.bytes / load.eventsPerMessage / load.payloadBytes,
     ),
   );
 
-export async function runFollowLoad(bench: Bench, target: Target, load: FollowLoad): Promise<Followed> {
+export interface RunningLoad {
+  readonly reader: Child<"reader">;
+  readonly publisher: Child<"publisher">;
+}
+
+/** `after` is called with the readers still there. */
+export async function runFollowLoad(
+  bench: Bench,
+  target: Target,
+  load: FollowLoad,
+  after?: (running: RunningLoad) => Promise<void>,
+): Promise<FollowResult> {
   const reader = await bench.spawn("reader", target.address);
   const publisher = await bench.spawn("publisher", target.address);
-  const workflows = await target.workflows(load.workflows);
-  await reader.call("subscribe", workflows, load.readers);
-  for (let i = 0; i < (load.stalled ?? 0); i += 1) await reader.call("stall", workflows[0] ?? "");
-  // An event reaches every reader of its workflow.
-  const readersOfEach = load.readers / load.workflows;
-  const deliveries = ({ events }: Published) => events * readersOfEach;
+  const { written, read } = await toFollowed(target, load.workflows);
+  const idle = await openReaders(target, reader, read, load);
+  for (let i = 0; i < (load.stalled ?? 0); i += 1) await reader.call("stall", read[0] ?? "");
+  const deliveries = deliveriesOf(load, written, read);
+  const readersOfEach = deliveries(written.length) / written.length / load.eventsPerMessage;
 
   const perSecond = warmUpRate(load, readersOfEach);
   const warm = await publisher.call("openLoop", {
     ...load,
-    workflows,
+    workflows: written,
     perSecond,
     seconds: bench.warmUpSeconds,
   });
-  await reader.call("finish", deliveries(warm), drainMs);
+  await reader.call("finish", deliveries(warm.messages), drainMs);
   const settle = () => (load.settled ? target.server.own("settledMemory") : undefined);
   const before = await settle();
   await reader.call("reset");
   const { result, used } = await bench.measure(target.server, [reader, publisher], async () => {
     const published = await publisher.call("openLoop", {
       ...load,
-      workflows,
+      workflows: written,
       seconds: bench.seconds * (load.phases ?? 1),
     });
-    const delivered = await reader.call("finish", deliveries(published), drainMs);
+    const delivered = await reader.call("finish", deliveries(published.messages), drainMs);
     return { published, delivered };
   });
-  const after = await settle();
-  const memory = before === undefined || after === undefined ? undefined : { before, after };
-  return { ...result, expected: deliveries(result.published), memory, used };
+  const settled = await settle();
+  const memory = before === undefined || settled === undefined ? undefined : { before, after: settled };
+  await after?.({ reader, publisher });
+  const expected = deliveries(result.published.messages);
+  return { ...result, expected, memory, used, idle, readers: load.readers };
 }
 
-export const toFollowFigures = ({ published, delivered, expected, memory, used }: Followed): Figures => ({
+async function toFollowed(target: Target, workflows: FollowLoad["workflows"]): Promise<Followed> {
+  if (typeof workflows !== "number") return workflows;
+  const made = await target.workflows(workflows);
+  return { written: made, read: made };
+}
+
+/** Come and go before idle ones are measured, so that what is loaded and compiled once is not counted. */
+const warmUpReaders = 100;
+
+async function openReaders(
+  target: Target,
+  reader: Child<"reader">,
+  workflows: readonly string[],
+  { readers, by = "tree", withoutCredit = 0, idle }: FollowLoad,
+): Promise<FollowResult["idle"]> {
+  const open = (count: number) =>
+    by === "multiplex"
+      ? reader.call("multiplex", workflows.slice(0, count), Math.min(count, withoutCredit))
+      : reader.call("subscribe", workflows, count, by);
+  if (idle === undefined) {
+    await open(readers);
+    return undefined;
+  }
+  await open(Math.min(readers, warmUpReaders));
+  await reader.call("leave");
+  const before = await target.server.own("settledMemory");
+  await open(readers);
+  return { before, after: await target.server.own("settledMemory") };
+}
+
+/** How many deliveries so many messages make. */
+function deliveriesOf(
+  { readers, withoutCredit = 0, eventsPerMessage }: FollowLoad,
+  written: readonly string[],
+  read: readonly string[],
+): (messages: number) => number {
+  const readersOf = new Map<string, number>();
+  for (let i = withoutCredit; i < readers; i += 1) {
+    const id = read[i % read.length] ?? "";
+    readersOf.set(id, (readersOf.get(id) ?? 0) + 1);
+  }
+  return (messages) => {
+    const of = (id: string, i: number) =>
+      Math.max(0, Math.ceil((messages - i) / written.length)) * (readersOf.get(id) ?? 0);
+    return written.reduce((sum, id, i) => sum + of(id, i), 0) * eventsPerMessage;
+  };
+}
+
+const kbEach = (bytes: number, of: number) => bytes / 1024 / of;
+
+export const toFollowFigures = ({
+  published,
+  delivered,
+  expected,
+  memory,
+  used,
+  idle,
+  readers,
+}: FollowResult): Figures => ({
   p50Ms: delivered.latency.p50Ms,
   p90Ms: delivered.latency.p90Ms,
   p99Ms: delivered.latency.p99Ms,
@@ -101,6 +188,16 @@ export const toFollowFigures = ({ published, delivered, expected, memory, used }
   ...(used.server === undefined || delivered.events === 0
     ? {}
     : { serverCpuUs: used.server.cpuUs / delivered.events }),
+  ...(used.server === undefined ? {} : { serverCpuUsPerEvent: used.server.cpuUs / published.events }),
+  ...(idle === undefined
+    ? {}
+    : {
+        rssKbPerReader: kbEach(idle.after.rss - idle.before.rss, readers),
+        heapKbPerReader: kbEach(
+          idle.after.heap + idle.after.external - idle.before.heap - idle.before.external,
+          readers,
+        ),
+      }),
   ...(memory === undefined
     ? {}
     : {

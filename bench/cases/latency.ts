@@ -10,7 +10,7 @@ import { runFollowLoad, toFollowFigures } from "./follow-load.ts";
 /** Workflows with one reader each. */
 const workflows = 10;
 
-const viaNames: Readonly<Record<Exclude<Via, "call each">, string>> = {
+const viaNames: Readonly<Record<Extract<Via, "task data" | "one call">, string>> = {
   "task data": "StreamTaskData each",
   "one call": "one PublishTaskEvents call",
 };

@@ -9,25 +9,26 @@ const commitConnections = 4;
 /** What one group commit takes at most. */
 const mostInGroup = 1000;
 
-/** Commits groups of the size that the appender reaches when so many events wait. */
+/** Commits groups of the size that the appender reaches when so many events wait. `variables`: of one command. */
 export function bareContender(
-  role: "bare append" | "bare insert",
+  role: "bare append" | "bare insert" | "bare variables",
   streams: number,
   waiting: number,
   payloadBytes: number,
+  variables = 1,
 ): Contender {
   const group = Math.min(mostInGroup, waiting / Math.min(commitConnections, streams));
   return {
     name: `${role}, groups of ${group}`,
     async run(bench: Bench) {
       const url = await bench.database();
-      const options = { url, connections: commitConnections, streams, group, payloadBytes };
+      const options = { url, connections: commitConnections, streams, group, payloadBytes, variables };
       const script = await bench.spawn(role, options);
       await script.call("closedLoop", bench.warmUpSeconds);
       const { result, used } = await bench.measure(undefined, [script], () =>
         script.call("closedLoop", bench.seconds),
       );
-      return toPublishedFigures(result, used);
+      return role === "bare variables" ? toSetFigures(result, used) : toPublishedFigures(result, used);
     },
   };
 }
@@ -45,5 +46,11 @@ export const toPublishedFigures = (
   ...(used.server === undefined || events === 0 ? {} : { serverCpuUs: used.server.cpuUs / events }),
   ...used.figures,
 });
+
+/** The same of variables. */
+export function toSetFigures(published: Published, used: Used): Figures {
+  const { eventsPerSecond = 0, ...others } = toPublishedFigures(published, used);
+  return { updatesPerSecond: eventsPerSecond, ...others };
+}
 
 export const count = (n: number, what: string) => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`;

@@ -34,6 +34,13 @@ export class DeliveryCount {
     this.#onProgress();
   };
 
+  /** As `live`, of a Multiplex. */
+  readonly labelled = (message: Buffer): void => {
+    this.#noteMessage();
+    countEvents(message, this.#onEvent, "labelled");
+    this.#onProgress();
+  };
+
   /** A message of stored events, whose times mean nothing. */
   readonly stored = (message: Buffer): void => {
     this.#noteMessage();

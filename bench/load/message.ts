@@ -5,8 +5,14 @@ import {
   PublishTaskEventsRequestSchema,
   StreamTaskDataRequestSchema,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import {
+  SetVariableRequestSchema,
+  SetVariablesRequestSchema,
+  VariableType,
+} from "../../gen/tributary/v1/variable_service_pb.ts";
 import { toFrame } from "../wire/grpc-frames.ts";
 import { stampedText, stampPositions, writeStamp } from "../wire/stamp.ts";
+import { variableName } from "../wire/variable-updates.ts";
 
 export class MessageTemplate {
   readonly #frame: Buffer;
@@ -42,9 +48,28 @@ export class MessageTemplate {
     return new MessageTemplate(toBinary(StreamTaskDataRequestSchema, message));
   }
 
+  /** For SetVariables: the first so many variables of the workflow. */
+  static ofVariables(workflowId: string, variables: number, payloadBytes: number): MessageTemplate {
+    const assignments = Array.from({ length: variables }, (_, n) => assignment(n, payloadBytes));
+    const message = create(SetVariablesRequestSchema, { workflowId, assignments });
+    return new MessageTemplate(toBinary(SetVariablesRequestSchema, message));
+  }
+
+  /** For SetVariable. */
+  static ofVariable(workflowId: string, n: number, payloadBytes: number): MessageTemplate {
+    const message = create(SetVariableRequestSchema, { workflowId, assignment: assignment(n, payloadBytes) });
+    return new MessageTemplate(toBinary(SetVariableRequestSchema, message));
+  }
+
   stamped(us: number): Buffer {
     const frame = Buffer.from(this.#frame);
     writeStamp(frame, this.#positions, us);
     return frame;
   }
 }
+
+const assignment = (n: number, payloadBytes: number) => ({
+  name: variableName(n),
+  type: VariableType.STRING,
+  value: { kind: { case: "stringValue", value: stampedText(0, payloadBytes) } } as const,
+});

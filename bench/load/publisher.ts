@@ -14,19 +14,33 @@ import { MessageTemplate } from "./message.ts";
 
 export interface Load {
   readonly workflows: readonly string[];
+  /** Also: variables of a SetVariables. */
   readonly eventsPerMessage: number;
   readonly payloadBytes: number;
   readonly seconds: number;
+  /** Of each workflow, where they are set one by one. */
+  readonly variables?: number;
 }
 
 /**
  * How a message travels: each in a PublishTaskEvents call of its own, all in one open PublishTaskEvents call, or (one event
- * each) by StreamTaskData, which answers before the commit.
+ * each) by StreamTaskData, which answers before the commit. Variables: by SetVariables, each message the same ones; or one
+ * each by SetVariable, round the workflow's.
  */
-export type Via = "call each" | "one call" | "task data";
+export type Via = "call each" | "one call" | "task data" | "variables" | "variable";
+
+const pathOf: Readonly<Record<Via, string>> = {
+  "call each": paths.publishTaskEvents,
+  "one call": paths.publishTaskEvents,
+  "task data": paths.streamTaskData,
+  variables: paths.setVariables,
+  variable: paths.setVariable,
+};
 
 export interface Published {
   readonly messages: number;
+  /** With those that were acknowledged too late to count. */
+  readonly sent?: number;
   readonly events: number;
   /** From the first send to the last acknowledgement that counts. */
   readonly seconds: number;
@@ -42,12 +56,21 @@ const mostInFlight = 20_000;
 export async function open(address: Address) {
   const connections = await Connections.open(address, connectionCount);
 
-  const templatesFor = ({ workflows, eventsPerMessage, payloadBytes }: Load, via: Via) =>
-    workflows.map((id) =>
-      via === "task data"
-        ? MessageTemplate.ofOne(id, payloadBytes)
-        : MessageTemplate.ofEvents(id, eventsPerMessage, payloadBytes),
-    );
+  const templatesFor = (load: Load, via: Via) => {
+    const { workflows, eventsPerMessage, payloadBytes, variables = 1 } = load;
+    switch (via) {
+      case "task data":
+        return workflows.map((id) => MessageTemplate.ofOne(id, payloadBytes));
+      case "variables":
+        return workflows.map((id) => MessageTemplate.ofVariables(id, eventsPerMessage, payloadBytes));
+      case "variable":
+        return Array.from({ length: variables }, (_, n) =>
+          workflows.map((id) => MessageTemplate.ofVariable(id, n, payloadBytes)),
+        ).flat();
+      default:
+        return workflows.map((id) => MessageTemplate.ofEvents(id, eventsPerMessage, payloadBytes));
+    }
+  };
 
   async function send(path: string, bytes: Buffer): Promise<void> {
     const stream = connections.call(path);
@@ -56,8 +79,11 @@ export async function open(address: Address) {
     await ended(stream);
   }
 
-  async function closedLoop(load: Load & { readonly inFlight: number }): Promise<Published> {
-    const templates = templatesFor(load, "call each");
+  async function closedLoop(
+    load: Load & { readonly inFlight: number; readonly via?: Via },
+  ): Promise<Published> {
+    const { via = "call each" } = load;
+    const templates = templatesFor(load, via);
     const ack = new Latencies();
     const began = nowUs();
     const deadline = began + load.seconds * 1e6;
@@ -67,7 +93,7 @@ export async function open(address: Address) {
       Array.from({ length: load.inFlight }, async () => {
         for (let sent = nowUs(); sent < deadline; sent = nowUs()) {
           const template = templates[next++ % templates.length] as MessageTemplate;
-          await send(paths.publishTaskEvents, template.stamped(sent));
+          await send(pathOf[via], template.stamped(sent));
           const now = nowUs();
           if (now > deadline) return;
           ack.record(now - sent);
@@ -77,6 +103,7 @@ export async function open(address: Address) {
     );
     return {
       messages,
+      sent: next,
       events: messages * load.eventsPerMessage,
       seconds: load.seconds,
       ack: ack.summary(),
@@ -99,7 +126,6 @@ export async function open(address: Address) {
     const long = via === "one call" ? connections.call(paths.publishTaskEvents).resume() : undefined;
     const longEnded = long === undefined ? Promise.resolve() : ended(long);
     longEnded.catch(() => {}); // told at the end
-    const path = via === "task data" ? paths.streamTaskData : paths.publishTaskEvents;
     const all: Promise<void>[] = [];
 
     for (let i = 0; i < messages && failure === undefined; i += 1) {
@@ -117,7 +143,7 @@ export async function open(address: Address) {
       }
       inFlight += 1;
       all.push(
-        send(path, bytes).then(
+        send(pathOf[via], bytes).then(
           () => {
             ack.record(nowUs() - planned);
             inFlight -= 1;
@@ -136,6 +162,7 @@ export async function open(address: Address) {
     if (failure !== undefined) throw failure;
     return {
       messages,
+      sent: messages,
       events: messages * load.eventsPerMessage,
       seconds: (nowUs() - began) / 1e6,
       ack: ack.summary(),

@@ -2,9 +2,12 @@
  * Follows workflows over many gRPC streams and counts what comes. It cuts frames, walks over tags and finds the time in each
  * payload, and decodes nothing: a full client would be the bottleneck long before the server.
  */
+import { type ClientHttp2Stream, constants } from "node:http2";
+import { nowUs } from "../measure/clock.ts";
 import { type Address, Connections } from "./connections.ts";
 import { type Delivered, DeliveryCount } from "./delivery-count.ts";
-import { call, follow } from "./subscription.ts";
+import { openMultiplex } from "./multiplex.ts";
+import { call, follow, type Scope } from "./subscription.ts";
 
 /** Streams a connection carries at most. */
 const streamsPerConnection = 500;
@@ -13,6 +16,7 @@ const opening = 100;
 
 export async function open(address: Address) {
   const opened: Connections[] = [];
+  const calls: ClientHttp2Stream[] = [];
   const count = new DeliveryCount();
   let failure: Error | undefined;
 
@@ -29,15 +33,28 @@ export async function open(address: Address) {
   };
 
   /** Reader i follows workflow i modulo their number, from now on; all are live when it resolves. */
-  async function subscribe(workflows: readonly string[], readers: number): Promise<void> {
+  async function subscribe(
+    workflows: readonly string[],
+    readers: number,
+    scope: Scope = "tree",
+  ): Promise<void> {
     const connections = await connect(readers, true);
     for (let i = 0; i < readers; i += opening) {
       const batch = Array.from({ length: Math.min(opening, readers - i) }, (_, n) => {
         const workflowId = workflows[(i + n) % workflows.length] ?? "";
-        return follow(call(connections, workflowId, "latest"), count.live, failureOf(connections));
+        const stream = call(connections, workflowId, "latest", scope);
+        calls.push(stream);
+        return follow(stream, count.live, failureOf(connections));
       });
       await Promise.all(batch);
     }
+  }
+
+  /** One Multiplex with a label for each workflow; the first so many may send nothing. All are live when it resolves. */
+  async function multiplex(workflows: readonly string[], withoutCredit: number): Promise<void> {
+    const connections = await connect(1, true);
+    const onFailure = failureOf(connections);
+    calls.push(await openMultiplex(connections, workflows, withoutCredit, count.labelled, onFailure));
   }
 
   /** Subscribes on a connection of its own with the windows of a plain client, and then reads nothing more. */
@@ -54,9 +71,14 @@ export async function open(address: Address) {
     return delivered;
   }
 
-  /** Ends all subscriptions. */
-  async function leave(): Promise<void> {
-    for (const connections of opened.splice(0)) connections.close();
+  /** Ends all subscriptions at once, with their connections or each by itself. Gives the time when it began to. */
+  async function leave(how: "connections" | "calls" = "connections"): Promise<number> {
+    const began = nowUs();
+    const left = opened.splice(0);
+    const own = calls.splice(0);
+    if (how === "connections") for (const connections of left) connections.close();
+    else for (const stream of own) stream.close(constants.NGHTTP2_CANCEL);
+    return began;
   }
 
   /** Reads from the beginning until every reader has all events, or the time is over. */
@@ -73,7 +95,7 @@ export async function open(address: Address) {
   }
 
   return {
-    methods: { subscribe, stall, reset: async () => count.reset(), finish, leave, replay },
-    close: () => leave(),
+    methods: { subscribe, multiplex, stall, reset: async () => count.reset(), finish, leave, replay },
+    close: async () => void (await leave()),
   };
 }

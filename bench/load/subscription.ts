@@ -1,4 +1,4 @@
-/** One gRPC subscription of StreamWorkflowConsolidated: cut into messages, and not decoded. */
+/** One gRPC call that follows something: cut into messages, and not decoded. */
 import type { ClientHttp2Stream } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { StreamWorkflowConsolidatedRequestSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
@@ -7,17 +7,29 @@ import { paths } from "../wire/paths.ts";
 import { type Connections, ended } from "./connections.ts";
 
 export type From = "latest" | "beginning";
+/** The workflow with all below it, or alone: their requests look the same. */
+export type Scope = "tree" | "workflow";
+
+const pathOf: Readonly<Record<Scope, string>> = {
+  tree: paths.streamWorkflowConsolidated,
+  workflow: paths.streamWorkflow,
+};
 
 const openLimitMs = 30_000;
 
 /** The call alone, not read yet. */
-export function call(connections: Connections, workflowId: string, from: From): ClientHttp2Stream {
+export function call(
+  connections: Connections,
+  workflowId: string,
+  from: From,
+  scope: Scope = "tree",
+): ClientHttp2Stream {
   const start =
     from === "latest"
       ? ({ case: "latest", value: true } as const)
       : ({ case: "afterOffset", value: 0n } as const);
   const request = create(StreamWorkflowConsolidatedRequestSchema, { workflowId, options: { start } });
-  const stream = connections.call(paths.streamWorkflowConsolidated);
+  const stream = connections.call(pathOf[scope]);
   stream.end(toFrame(toBinary(StreamWorkflowConsolidatedRequestSchema, request)));
   return stream;
 }

@@ -6,8 +6,10 @@ export const roles = {
   publisher: () => import("../load/publisher.ts"),
   "session publisher": () => import("../load/session-publisher.ts"),
   reader: () => import("../load/reader.ts"),
+  "variable watcher": () => import("../load/variable-watcher.ts"),
   "connect reader": () => import("../load/connect-reader.ts"),
   "bare append": () => import("../baselines/bare-append.ts"),
+  "bare variables": () => import("../baselines/bare-variables.ts"),
   "bare insert": () => import("../baselines/bare-insert.ts"),
   "bare select": () => import("../baselines/bare-select.ts"),
 } as const;

@@ -1,6 +1,11 @@
 /** A Tributary server as it is started by `tributary serve`, with its default settings. */
+import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../../server/config.ts";
 import { startServer } from "../../server/main.ts";
+import { nowUs } from "../measure/clock.ts";
+
+/** How often it looks whether anybody is still there, ms. */
+const lookEveryMs = 2;
 
 export async function open({ databaseUrl, adminKey }: { databaseUrl: string; adminKey: string }) {
   const server = await startServer(
@@ -14,7 +19,22 @@ export async function open({ databaseUrl, adminKey }: { databaseUrl: string; adm
     }),
   );
   return {
-    methods: { url: async () => server.url },
+    methods: {
+      url: async () => server.url,
+      /** The time when no call and no stream was open any more. Fails after so long. */
+      async untilQuiet(limitMs: number): Promise<number> {
+        const deadline = nowUs() + limitMs * 1000;
+        for (;;) {
+          const { openCalls, liveStreams } = server.gauges();
+          const now = nowUs();
+          if (openCalls === 0 && liveStreams === 0) return now;
+          if (now > deadline) {
+            throw new Error(`${openCalls} calls and ${liveStreams} streams are open after ${limitMs} ms`);
+          }
+          await delay(lookEveryMs);
+        }
+      },
+    },
     close: () => server.close(),
   };
 }

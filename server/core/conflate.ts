@@ -53,7 +53,9 @@ export class ConflatedBatch implements Batch {
     const events: (SentEvent | undefined)[] = [...this.#kept];
     for (const { at, replaced } of this.#newest.values()) {
       // A copy: other readers get the same entry with another count, or none.
-      if (replaced > 0) events[at] = { ...(events[at] as StoredEvent), replaced };
+      if (replaced === 0) continue;
+      const original = events[at] as StoredEvent;
+      events[at] = { ...original, replaced, original };
     }
     return events.filter((event) => event !== undefined);
   }

@@ -92,20 +92,21 @@ function eventSize(event: SentEvent, payloadBytes: number): number {
 }
 
 /** Bytes of a field of so many bytes: tag, length, content. */
-const delimited = (size: number): number => 1 + varintSize(size) + size;
+export const delimited = (size: number): number => 1 + varintSize(size) + size;
 
 /** Empty text and 0 are not written (proto3). */
 const textSize = (text: string): number => (text === "" ? 0 : delimited(Buffer.byteLength(text)));
 const numberSize = (value: number): number => (value === 0 ? 0 : 1 + varintSize(value));
 
 /** Bytes of an integer from 0 to 2^53-1. */
-function varintSize(value: number): number {
+export function varintSize(value: number): number {
   let size = 1;
   for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) size++;
   return size;
 }
 
-class Output {
+/** Bytes of a size that is known before. */
+export class Output {
   readonly bytes: Buffer;
   #at = 0;
 
@@ -124,6 +125,11 @@ class Output {
   header(tag: number, size: number): void {
     this.bytes[this.#at++] = tag;
     this.varint(size);
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.bytes.set(bytes, this.#at);
+    this.#at += bytes.byteLength;
   }
 
   number(tag: number, value: number): void {

@@ -1,9 +1,9 @@
 /** Variables, assignments and updates between proto and core. */
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import {
   type VariableAssignment,
   type VariableConstraints,
-  type VariableConstraintsSchema,
+  VariableConstraintsSchema,
   type VariableSchema,
   type VariableType,
   type VariableUpdate as VariableUpdateMessage,
@@ -43,21 +43,22 @@ const toConstraints = (message: VariableConstraints): Constraints => ({
   choices: message.choices.length === 0 ? undefined : message.choices,
 });
 
-const toConstraintsMessage = ({
+export const toConstraintsMessage = ({
   min,
   max,
   minLength,
   maxLength,
   pattern,
   choices,
-}: Constraints): MessageInitShape<typeof VariableConstraintsSchema> => ({
-  ...(min === undefined ? {} : { min }),
-  ...(max === undefined ? {} : { max }),
-  ...(minLength === undefined ? {} : { minLength }),
-  ...(maxLength === undefined ? {} : { maxLength }),
-  pattern: pattern ?? "",
-  choices: [...(choices ?? [])],
-});
+}: Constraints): MessageShape<typeof VariableConstraintsSchema> =>
+  create(VariableConstraintsSchema, {
+    ...(min === undefined ? {} : { min }),
+    ...(max === undefined ? {} : { max }),
+    ...(minLength === undefined ? {} : { minLength }),
+    ...(maxLength === undefined ? {} : { maxLength }),
+    pattern: pattern ?? "",
+    choices: [...(choices ?? [])],
+  });
 
 export const toVariableMessage = (variable: Variable): MessageInitShape<typeof VariableSchema> => ({
   workflowId: variable.workflowId,
@@ -95,7 +96,7 @@ export function toStoredMessage(
   };
 }
 
-const updateTypes: Record<VariableUpdate["kind"], VariableUpdateType> = {
+export const updateTypes: Record<VariableUpdate["kind"], VariableUpdateType> = {
   initial: VariableUpdateType.INITIAL_VALUE,
   set: VariableUpdateType.VALUE_CHANGE,
   deleted: VariableUpdateType.DELETED,
@@ -113,19 +114,4 @@ export function toUpdateMessage(update: VariableUpdate): VariableUpdateMessage {
     timestampMs: BigInt(variable.updatedMs),
     replaced: update.replaced,
   });
-}
-
-const encoded = new WeakMap<VariableUpdate, Uint8Array>();
-
-/**
- * Made once for all watchers that get the update from the same window. Not kept where it is much larger than the entry, as
- * for a list of numbers: it lives as long as the entry does.
- */
-export function encodeUpdate(update: VariableUpdate): Uint8Array {
-  let bytes = encoded.get(update);
-  if (bytes === undefined) {
-    bytes = toBinary(VariableUpdateSchema, toUpdateMessage(update));
-    if (bytes.length <= 2 * update.entryLength) encoded.set(update, bytes);
-  }
-  return bytes;
 }

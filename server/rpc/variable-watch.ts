@@ -3,11 +3,9 @@
  * them and reaches Connect as an unknown field, which is written as it stands (as in encoded-events.ts). JSON has no place
  * for such bytes: there the messages themselves go.
  */
-import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import {
-  VariableUpdateBatchSchema,
   type WatchVariablesRequest,
   type WatchVariablesResponse,
   WatchVariablesResponseSchema,
@@ -23,8 +21,9 @@ import {
 } from "../core/variables/watch.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toStreamOneof } from "./conversions.ts";
+import { encodeUpdate, joinUpdates } from "./encoded-updates.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
-import { encodeUpdate, toUpdateMessage } from "./variable-messages.ts";
+import { toUpdateMessage } from "./variable-messages.ts";
 
 export interface VariableWatchDeps extends WatchDeps {
   readonly logBug: LogBug;
@@ -101,19 +100,8 @@ function* batches(updates: readonly VariableUpdate[], isJson: boolean): Generato
   if (pending.length > 0) yield flush();
 }
 
-const tagOf = (schema: DescMessage, field: string): number => {
-  const found = schema.fields.find(({ name }) => name === field);
-  if (found === undefined) throw new Error(`${schema.typeName} has no field ${field}`);
-  return found.number;
-};
-const updatesField = tagOf(WatchVariablesResponseSchema, "updates");
-const updateField = tagOf(VariableUpdateBatchSchema, "updates");
-
 function toBatch(updates: readonly Uint8Array[]): WatchVariablesResponse {
-  const batch = new BinaryWriter();
-  for (const bytes of updates) batch.tag(updateField, WireType.LengthDelimited).bytes(bytes);
   const answer = create(WatchVariablesResponseSchema);
-  const data = new BinaryWriter().bytes(batch.finish()).finish();
-  answer.$unknown = [{ no: updatesField, wireType: WireType.LengthDelimited, data }];
+  answer.$unknown = joinUpdates(updates);
   return answer;
 }

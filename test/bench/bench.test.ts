@@ -52,6 +52,10 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   "idle readers": ["rssMb", "openMsPerReader"],
   "idle sessions": ["rssMb", "openMsPerSession"],
   "slow reader": ["p50Ms", "p99Ms", "rssMb"],
+  variables: ["updatesPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
+  watchers: ["p50Ms", "p99Ms", "deliveriesPerSecond", "eventsPerMessage", "serverCpuUsPerDelivery"],
+  multiplex: ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
+  "wide tree": ["eventsPerSecond", "deliveriesPerSecond", "p50Ms", "serverCpuUsPerEvent", "goneMs"],
 };
 
 test(

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { VariableUpdateSchema } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { EventType, type StoredEvent } from "../../server/core/event.ts";
 import { toUpdate } from "../../server/core/variables/update.ts";
-import { encodeUpdate } from "../../server/rpc/variable-messages.ts";
+import { encodeUpdate } from "../../server/rpc/encoded-updates.ts";
 import { anEvent } from "../support/commands.ts";
 
 const entry = (value: unknown): StoredEvent => ({

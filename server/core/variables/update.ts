@@ -25,6 +25,8 @@ export interface VariableUpdate {
     /** As JSON.parse gives it; undefined: there was none. */
     readonly oldValue: unknown;
   };
+  /** The same, standing for none, if that is known. */
+  readonly original?: VariableUpdate;
 }
 
 /** The payload of VARIABLE_SET and VARIABLE_DELETED, as event.proto names it. */
@@ -43,6 +45,11 @@ interface Payload {
 const known = new WeakMap<StoredEvent, VariableUpdate>();
 
 export function toUpdate(event: SentEvent): VariableUpdate {
+  // A conflated one is each watcher's own: only what it stands for is, the rest is read once.
+  if (event.original !== undefined) {
+    const original = toUpdate(event.original);
+    return { ...original, replaced: event.replaced ?? 0, original };
+  }
   let update = known.get(event);
   if (update === undefined) {
     update = {
