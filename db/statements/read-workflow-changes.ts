@@ -4,7 +4,9 @@
  * then (its xip): both are looked up by the index, so a transaction that stays open makes this no slower.
  *
  * More than a page is read in a round: the first page's snapshot bounds all of it, so that what changes meanwhile, and
- * leaves its place, is found by the next round.
+ * leaves its place, is found by the next round. Its xmax bounds the index scan: beyond it may lie a whole registry that came
+ * from another cluster's dump. A round tells all its deletions before its first change, so that what was deleted and
+ * made anew in it is told in that order.
  */
 import type { Queryable } from "../pool.ts";
 
@@ -55,6 +57,7 @@ export interface WorkflowChangesRows {
   readonly nowMs: number;
   /** Is `since` of a database that came before this one: was it put back to an older state? */
   readonly beforeRestore: boolean;
+  /** None as long as `deleted` is a full page. */
   readonly changed: readonly ChangedWorkflowRow[];
   readonly deleted: readonly WorkflowDeletionRow[];
 }
@@ -71,32 +74,38 @@ export async function readWorkflowChanges(
   db: Queryable,
   request: WorkflowChangesRequest,
 ): Promise<WorkflowChangesRows> {
+  const snapshot = "(select snapshot from round)";
+  const isBetween = (xid: string) =>
+    `(${xid} >= pg_snapshot_xmax($3::pg_snapshot) and ${xid} < pg_snapshot_xmax(${snapshot}))`;
+  const wasOpen = (xid: string) => `${xid} = any (array(select pg_snapshot_xip($3::pg_snapshot)))`;
   const part = (isChanged: string) => `(
     select w.* from workflow w
      where w.tenant_slug = $1 and ${isChanged} and (w.changed_xid, w.workflow_id) > ($5::xid8, $6::uuid)
-       and pg_visible_in_snapshot(w.changed_xid, round.snapshot) and (not $2 or w.parent_workflow_id is null)
-     order by w.changed_xid, w.workflow_id limit $8)`;
+       and pg_visible_in_snapshot(w.changed_xid, ${snapshot}) and (not $2 or w.parent_workflow_id is null)
+     order by w.changed_xid, w.workflow_id limit (select changes from room))`;
   const { rows } = await db.query({
     name: "read_workflow_changes",
     text: `
+      with round as materialized (select coalesce($4::pg_snapshot, pg_current_snapshot()) as snapshot),
+           deletion as materialized (
+             select * from workflow_deletion
+              where tenant_slug = $1 and deletion_id > $7
+                and (${isBetween("deleted_xid")} or ${wasOpen("deleted_xid")})
+                and pg_visible_in_snapshot(deleted_xid, ${snapshot})
+              order by deletion_id limit $9),
+           room as (select case when count(*) < $9 then $8 else 0 end as changes from deletion)
       select round.snapshot::text as snapshot, ${nowMs} as now_ms,
              pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($3::pg_snapshot) as before_restore,
              (select coalesce(json_agg(c), '[]') from (
                 select ${columns}
-                  from (${part("w.changed_xid >= pg_snapshot_xmax($3::pg_snapshot)")}
-                        union all ${part("w.changed_xid = any (array(select pg_snapshot_xip($3::pg_snapshot)))")}) as w
+                  from (${part(isBetween("w.changed_xid"))} union all ${part(wasOpen("w.changed_xid"))}) as w
                  order by w.changed_xid, w.workflow_id limit $8) as c) as changed,
-             (select coalesce(json_agg(d), '[]') from (
+             (select coalesce(json_agg(d order by d."deletionId"), '[]') from (
                 select deletion_id as "deletionId", deleted_xid::text as "deletedXid",
                        root_workflow_id as "rootWorkflowId",
                        case when $2 then array[root_workflow_id] else workflow_ids end as "workflowIds"
-                  from workflow_deletion
-                 where tenant_slug = $1 and deletion_id > $7
-                   and (deleted_xid >= pg_snapshot_xmax($3::pg_snapshot)
-                        or deleted_xid = any (array(select pg_snapshot_xip($3::pg_snapshot))))
-                   and pg_visible_in_snapshot(deleted_xid, round.snapshot)
-                 order by deletion_id limit $9) as d) as deleted
-        from (select coalesce($4::pg_snapshot, pg_current_snapshot()) as snapshot) as round`,
+                  from deletion) as d) as deleted
+        from round`,
     values: [
       request.tenant,
       request.rootsOnly,

@@ -126,8 +126,12 @@ export class Lanes {
   readonly #now: () => number;
   readonly #onSpace = new Set<() => void>();
   readonly #onPressure = new Set<PressureListener>();
-  /** How many of the steps are passed, by lane and tenant; none: not here. */
-  readonly #steps = new Map<string, number>();
+  /** How many of the steps are passed, by tenant and for the lane itself; none: not here. */
+  readonly #steps: Record<Lane, Map<string | undefined, number>> = {
+    high: new Map(),
+    normal: new Map(),
+    low: new Map(),
+  };
   #waiting = 0;
   #closed = false;
 
@@ -307,17 +311,32 @@ export class Lanes {
 
   /** Nobody is told of what does not change their state: a step is passed rarely, entries come all the time. */
   #notePressure({ lane, tenant }: Command): void {
-    if (this.#onPressure.size === 0 || (this.#steps.size === 0 && this.usage.isFarFromFull())) return;
+    if (this.#onPressure.size === 0) return;
+    if (this.usage.isFarFromFull()) {
+      this.#forgetSteps();
+      return;
+    }
+    const steps = this.#steps[lane];
     const changed = [tenant, undefined].filter((of) => {
       const level = this.usage.pressure(lane, of);
       const step = pressureSteps.filter((at) => level >= at).length;
-      const key = `${lane} ${of ?? ""}`;
-      const before = this.#steps.get(key) ?? 0;
-      if (step === 0) this.#steps.delete(key);
-      else this.#steps.set(key, step);
+      const before = steps.get(of) ?? 0;
+      if (step === 0) steps.delete(of);
+      else steps.set(of, step);
       return step !== before;
     });
     if (changed.length > 0) for (const wake of this.#onPressure) wake(lane, changed);
+  }
+
+  /** Nobody has passed a step any more: also those hear of it who hold nothing now, and so settle nothing. */
+  #forgetSteps(): void {
+    for (const lane of laneOrder) {
+      const steps = this.#steps[lane];
+      if (steps.size === 0) continue;
+      const changed = [...steps.keys()];
+      steps.clear();
+      for (const wake of this.#onPressure) wake(lane, changed);
+    }
   }
 
   /** Takes nothing more. */

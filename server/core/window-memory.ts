@@ -3,6 +3,8 @@
  * streams, so their sum is bounded too: who was written to longest ago gives up its oldest entries first. That costs readers
  * that have everything nothing, and others a page from the store.
  */
+import { RecencyList } from "./recency-list.ts";
+
 interface Holder {
   /** Gives up its oldest entry; the bytes that it had. 0: there is none to give up. */
   dropOldest(): number;
@@ -11,7 +13,7 @@ interface Holder {
 export class WindowMemory {
   readonly #bytes: number;
   /** In the order of the last entries that they took. */
-  readonly #holders = new Set<Holder>();
+  readonly #holders = new RecencyList<Holder>();
   #used = 0;
 
   constructor(bytes: number) {
@@ -25,10 +27,9 @@ export class WindowMemory {
   /** It took an entry of so many bytes. */
   grow(holder: Holder, bytes: number): void {
     this.#used += bytes;
-    this.#holders.delete(holder);
-    this.#holders.add(holder);
+    this.#holders.use(holder);
     while (this.#used > this.#bytes) {
-      const [oldest] = this.#holders;
+      const { oldest } = this.#holders;
       if (oldest === undefined || oldest === holder) return; // bounded by itself
       const dropped = oldest.dropOldest();
       this.#used -= dropped;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../../server/core/command.ts";
 import { Lanes, type Queued } from "../../server/core/lanes.ts";
 import { limits } from "../../server/core/limits.ts";
@@ -254,5 +254,52 @@ describe("fairness", () => {
     expect(count("h")).toBeGreaterThan(count("n"));
     expect(count("n")).toBeGreaterThan(count("l"));
     expect(count("l")).toBeGreaterThanOrEqual(90);
+  });
+});
+
+describe("pressure", () => {
+  /** 1,000 tenants with an entry each, beside two that fill the lane and are settled last. */
+  function filled() {
+    const lanes = new Lanes(1, () => 0);
+    /** By lane and tenant: the level when it was told of last, and how often. */
+    const told = new Map<string, { level: number; times: number }>();
+    lanes.onPressure((lane, changed) => {
+      for (const of of changed) {
+        const key = `${lane} ${of ?? ""}`;
+        told.set(key, { level: lanes.usage.pressure(lane, of), times: (told.get(key)?.times ?? 0) + 1 });
+      }
+    });
+    const full = limits.laneEntries.normal;
+    lanes.offer(command("big", { tenant: "big", entries: full * 0.49 }), none);
+    lanes.offer(command("other", { tenant: "other", entries: full * 0.25 }), none);
+    for (let i = 0; i < 1000; i++) lanes.offer(command(`s${i}`, { tenant: `t${i}` }), none);
+    const taken: Queued[] = [];
+    for (let group = lanes.take(0); group.length > 0; group = lanes.take(0)) taken.push(...group);
+    taken.sort((a, b) => a.command.entries - b.command.entries);
+    return { lanes, taken, told };
+  }
+
+  test("is over for everybody who was told of it, also for who holds nothing any more, and that is told once", () => {
+    const { lanes, taken, told } = filled();
+    expect(told.get("normal t999")?.level).toBeGreaterThan(0.5);
+    const before = new Map([...told].map(([key, { times }]) => [key, times]));
+    for (const item of taken) item.settle(result);
+    expect(told.size).toBe(1003); // the tenants, the two, the lane
+    for (const [key, { level, times }] of told) {
+      expect(level, key).toBeLessThan(0.5);
+      if (key.startsWith("normal t")) expect(times - (before.get(key) ?? 0), key).toBe(1);
+    }
+    const after = [...told.values()].reduce((sum, { times }) => sum + times, 0);
+    lanes.offer(command("x"), none);
+    expect([...told.values()].reduce((sum, { times }) => sum + times, 0)).toBe(after);
+  });
+
+  test("that is over costs who comes later nothing", () => {
+    const { lanes, taken } = filled();
+    for (const item of taken) item.settle(result);
+    const pressure = vi.spyOn(lanes.usage, "pressure");
+    lanes.offer(command("x"), none);
+    drain(lanes);
+    expect(pressure).not.toHaveBeenCalled();
   });
 });

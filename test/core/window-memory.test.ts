@@ -69,3 +69,17 @@ test.each(seeds(5))(
     }
   },
 );
+
+test("an entry costs less than 3 µs also with tens of thousands of windows", () => {
+  const count = 60_000;
+  const holders = Array.from({ length: count }, () => ({ dropOldest: () => 1 }));
+  const memory = new WindowMemory(count);
+  const round = () => {
+    const began = performance.now();
+    for (const holder of holders) memory.grow(holder, 1);
+    return ((performance.now() - began) * 1000) / count;
+  };
+  round(); // full
+  // Measured: 0.1; in a structure that keeps the places of what left it, 17.
+  expect(Math.min(round(), round(), round())).toBeLessThan(3);
+});

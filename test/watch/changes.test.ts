@@ -3,8 +3,8 @@
  * store is wrapped, so that things happen exactly before and after its answers.
  */
 
-import type pg from "pg";
-import { afterEach, describe, expect, test } from "vitest";
+import pg from "pg";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { append } from "../../db/statements/append.ts";
 import type { Clock } from "../../server/core/clock.ts";
 import { systemClock } from "../../server/core/clock.ts";
@@ -18,7 +18,7 @@ import { toAppendGroup } from "../../server/store/append-group.ts";
 import { createPgWorkflowChanges } from "../../server/store/pg-workflow-changes.ts";
 import { close, create } from "../support/commands.ts";
 import { newId, useDatabase } from "../support/database.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock, settled } from "../support/manual-clock.ts";
 import { until } from "../support/until.ts";
 
 const database = useDatabase();
@@ -96,7 +96,13 @@ class World {
     await Promise.all(this.#reading);
     expect(this.watches.size).toBe(0);
     expect(this.calls.size).toBe(0);
-    await this.watches.close();
+    let isClosed = false;
+    const closing = this.watches.close().finally(() => {
+      isClosed = true;
+    });
+    // A query that was under way is followed by a short wait.
+    if (this.clock instanceof ManualClock) for (; !isClosed; await settled()) await this.clock.advance(100);
+    await closing;
   }
 
   /** Registers roots, committed. */
@@ -265,6 +271,48 @@ describe("nothing falls between", () => {
     expect(seen.deleted).toEqual([]);
   });
 
+  test("also one of more trees than are told at once", async () => {
+    const world = await new World().open();
+    const ids = await world.create(30);
+    const again = ids[25] as string;
+    const seen = await world.follow().live();
+    const store = world.changes;
+    world.changes = away(store);
+    for (const id of ids) await deleteTree(id);
+    const anew = create(newId(), { workflowId: again, tenant: world.tenant });
+    await append(database.pool as never, toAppendGroup([anew]));
+    await world.touch([again], "anew");
+    world.changes = store;
+    await until(() => expect(new Set(seen.deleted).size).toBeGreaterThanOrEqual(29));
+    await until(() => expect(seen.notes.get(again)).toBe("anew"));
+    const [fresh = ""] = await world.create();
+    await until(() => expect(seen.ids).toEqual([again, fresh].toSorted()));
+  });
+
+  test("nor is it deleted once more when a later page of its round fails", async () => {
+    const world = await new World().open();
+    const ids = await world.create(30);
+    const [again = ""] = ids;
+    const seen = await world.follow().live();
+    const store = world.changes;
+    world.changes = away(store);
+    for (const id of ids) await deleteTree(id);
+    const anew = create(newId(), { workflowId: again, tenant: world.tenant });
+    await append(database.pool as never, toAppendGroup([anew]));
+    const others = await world.create(1200);
+    let pages = 0;
+    world.changes = {
+      ...store,
+      readChanges: (...request) =>
+        ++pages === 4
+          ? Promise.reject(new StoreError("away", "held", undefined))
+          : store.readChanges(...request),
+    };
+    await until(() => expect(seen.ids).toEqual([again, ...others].toSorted()));
+    expect(pages).toBeGreaterThan(4);
+    expect(seen.deleted.filter((id) => id === again).length).toBeLessThanOrEqual(1);
+  });
+
   test("states do not go back: what the source read before the snapshot comes too late", async () => {
     const world = await new World().open();
     const store = world.changes;
@@ -416,6 +464,68 @@ test("changes are read in rounds of pages, each once, also those that change mea
   expect(rounds).toHaveLength(3);
 });
 
+test("in a round all deletions come before the first change", async () => {
+  const world = await new World().open();
+  const ids = await world.create(30);
+  const again = ids[25] as string;
+  const { now } = await newest(world);
+  for (const id of ids) await deleteTree(id);
+  const anew = create(newId(), { workflowId: again, tenant: world.tenant });
+  await append(database.pool as never, toAppendGroup([anew]));
+  const told: Change[] = [];
+  for (let position = now; ; ) {
+    const page = await world.changes.readChanges(world.tenant, false, position);
+    told.push(...(page?.changes ?? []));
+    if (page === undefined || page.complete) break;
+    position = page.next;
+  }
+  expect(told.map(({ kind }) => kind)).toEqual([...ids.map(() => "deleted"), "changed"]);
+});
+
+test.each(["force_custom_plan", "force_generic_plan"])(
+  "what came from another cluster's dump is not read at each look, with %s",
+  async (planCacheMode) => {
+    const world = await new World().open();
+    await database.pool.query(
+      `with s as (insert into stream (stream_id, tenant_slug, kind)
+                  select gen_random_uuid(), $1, 1 from generate_series(1, 3000) returning stream_id)
+       insert into workflow (workflow_id, tenant_slug, stream_id, path, depth, name, metadata, created_ms,
+                             created_offset, changed_xid)
+       select stream_id, $1, stream_id, array[stream_id], 0, 'n', '{}', 1, 1, '500000000' from s`,
+      [world.tenant],
+    );
+    await database.pool.query(
+      `insert into workflow_deletion (tenant_slug, root_workflow_id, workflow_ids, deleted_xid)
+       select $1, id, array[id], '500000000' from (select gen_random_uuid() as id from generate_series(1, 1000)) as g`,
+      [world.tenant],
+    );
+    await database.pool.query("analyze workflow");
+    await database.pool.query("analyze workflow_deletion");
+    const { now } = await newest(world);
+    const [fresh = ""] = await world.create();
+    const client = await database.connect();
+    await client.query(`set plan_cache_mode = ${planCacheMode}`);
+    let buffers = 0;
+    const measured = createPgWorkflowChanges({
+      async query({ text, values }: { text: string; values: unknown[] }) {
+        const literals = values.map((value) => (value === null ? "null" : pg.escapeLiteral(String(value))));
+        await client.query(`prepare look as ${text}`);
+        const { rows } = await client.query(
+          `explain (analyze, buffers, format json) execute look(${literals.join(", ")})`,
+        );
+        const { Plan: plan } = rows[0]["QUERY PLAN"][0];
+        buffers = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+        return client.query(text, values);
+      },
+    } as never);
+    const page = await measured.readChanges(world.tenant, false, now);
+    expect(page?.changes).toMatchObject([{ workflow: { workflowId: fresh } }]);
+    expect(buffers).toBeGreaterThan(0);
+    expect(buffers).toBeLessThan(200);
+    await database.pool.query("delete from workflow_deletion where tenant_slug = $1", [world.tenant]);
+  },
+);
+
 test("a position of long ago, or of a database that was put back since, is not answered", async () => {
   const world = await new World().open();
   const { now } = await world.changes.readNewest({
@@ -462,6 +572,94 @@ test("after fifteen seconds without a change there is a heartbeat, and another o
   }
 });
 
+test.each(["fails", "does not answer"])(
+  "there are heartbeats also while what a watch needs from the database %s",
+  async (how) => {
+    const clock = new ManualClock();
+    const world = await new World(clock).open();
+    const ids = await world.create(150);
+    await world.touch(ids, "x".repeat(15_000)); // more than a page of the snapshot
+    const store = world.changes;
+    const answer = Promise.withResolvers<void>();
+    let isAway = true;
+    let asked = 0;
+    onTestFinished(() => answer.resolve());
+    world.changes = {
+      ...store,
+      async readNewest(request) {
+        if (request.before === undefined) return store.readNewest(request);
+        asked++;
+        if (how === "does not answer") await answer.promise;
+        else if (isAway) throw new StoreError("away", "away", undefined);
+        return store.readNewest(request);
+      },
+    };
+    const seen = world.follow({ snapshotSize: 1000 });
+    await until(() => expect(asked).toBeGreaterThan(0));
+    const beats = () => seen.cases.filter((kind) => kind === "heartbeat").length;
+    await clock.advance(14_900);
+    expect(beats()).toBe(0);
+    for (let i = 1; i <= 3; i++) {
+      await clock.advance(15_000);
+      expect(beats()).toBe(i);
+    }
+    if (how === "fails") expect(asked).toBeGreaterThan(100); // every half second
+    isAway = false;
+    answer.resolve();
+    await clock.advance(500);
+    await until(() => expect(seen.notes.size).toBe(150));
+    expect(seen.cases.at(-1)).toBe("snapshot_complete");
+  },
+);
+
+test("that the database is away is said once, however many tenants are watched; what fails for one tenant as well", async () => {
+  const clock = new ManualClock();
+  const world = new World(clock);
+  const now = { since: "1:1:", sinceMs: 0, round: undefined };
+  const errors = new Map<string, Error>();
+  const looks = new Map<string, number>();
+  world.changes = {
+    ...world.changes,
+    readNewest: () => Promise.resolve({ workflows: [], more: false, now }),
+    readChanges(tenant) {
+      looks.set(tenant, (looks.get(tenant) ?? 0) + 1);
+      const error = errors.get(tenant);
+      return error === undefined
+        ? Promise.resolve({ changes: [], next: now, complete: true })
+        : Promise.reject(error);
+    },
+  };
+  const tenants = ["a", "b", "c"];
+  const lives = await Promise.all(tenants.map((tenant) => world.watches.acquire(tenant)));
+  const saidWhile = async (failing: readonly (readonly [string, Error])[]) => {
+    errors.clear();
+    for (const [tenant, error] of failing) errors.set(tenant, error);
+    world.failures.length = 0;
+    await clock.advance(10_000);
+    return world.failures.length;
+  };
+  const away = new StoreError("away", "away", undefined);
+  expect(await saidWhile([])).toBe(0);
+  expect(await saidWhile(tenants.map((tenant) => [tenant, away]))).toBe(1);
+  expect(await saidWhile([["a", away]])).toBe(0);
+  expect(await saidWhile([])).toBe(0);
+  expect(await saidWhile([["b", away]])).toBe(1);
+  expect(
+    await saidWhile([
+      ["b", away],
+      ["c", new TypeError("a bug")],
+    ]),
+  ).toBe(1);
+  expect(looks.get("c")).toBeGreaterThan(50);
+  // Whoever is let go does not keep it from being said again.
+  for (const [i, live] of lives.entries()) world.watches.release(tenants[i] as string, live);
+  await clock.advance(1000);
+  lives[0] = await world.watches.acquire("a");
+  expect(await saidWhile([["a", away]])).toBe(1);
+  world.watches.release("a", lives[0]);
+  await clock.advance(1000);
+});
+
 test("while the database is away a watch stays, and goes on when it is back", async () => {
   const world = await new World().open();
   const store = world.changes;
@@ -491,6 +689,14 @@ async function deleteTree(workflowId: string): Promise<void> {
   await database.pool.query("delete from workflow where stream_id = $1", [streamId]);
   await database.pool.query("delete from stream where stream_id = $1", [streamId]);
 }
+
+const newest = ({ changes, tenant }: World) =>
+  changes.readNewest({ tenant, rootsOnly: false, size: 1, asOf: undefined, before: undefined });
+
+const away = (store: WorkflowChangeStore): WorkflowChangeStore => ({
+  ...store,
+  readChanges: () => Promise.reject(new StoreError("away", "held", undefined)),
+});
 
 /** The serials that are in the window. */
 function* serials(live: { readonly head: number; has(serial: number): boolean }): Generator<number> {

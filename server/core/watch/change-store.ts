@@ -44,7 +44,7 @@ export interface ChangePosition {
 }
 
 export interface ChangePage {
-  /** Deletions first. The newest state of each workflow; none of the states between. */
+  /** All deletions of a round come before its changes. The newest state of each workflow; none of the states between. */
   readonly changes: readonly Change[];
   readonly next: ChangePosition;
   /** Was that all, up to `next.since`? */

@@ -16,7 +16,8 @@ import type { Change, ChangePosition, Moment, WorkflowChangeStore } from "./chan
 export interface ChangesDeps {
   readonly changes: WorkflowChangeStore;
   readonly clock: Clock;
-  readonly onFailure: (message: string, error: Error) => void;
+  /** Called after each look at the database. `error`: why it failed. */
+  readonly onLooked: (tenant: string, error: Error | undefined) => void;
 }
 
 /** What one message brings. Shared by all watchers at the same place: made, and encoded, once. */
@@ -53,6 +54,8 @@ export class TenantChanges {
   readonly #listeners = new Set<() => void>();
   readonly #work = new Wakeup();
   #mark: Mark;
+  /** What was read up to: in the middle of a round if a page failed, so that no deletion is told again after a change. */
+  #position: ChangePosition;
   #closed = false;
   /** Ends with `close`. */
   readonly done: Promise<void>;
@@ -61,6 +64,7 @@ export class TenantChanges {
     this.#tenant = tenant;
     this.#deps = deps;
     this.#mark = { serial: 0, position: now };
+    this.#position = now;
     this.done = this.#run();
   }
 
@@ -132,8 +136,9 @@ export class TenantChanges {
       if (this.#closed) return;
       try {
         await this.#read();
+        if (!this.#closed) this.#deps.onLooked(this.#tenant, undefined);
       } catch (error) {
-        this.#deps.onFailure("looking for changed workflows failed; it goes on", error as Error);
+        if (!this.#closed) this.#deps.onLooked(this.#tenant, error as Error);
       }
       await new Promise<void>((resolve) => {
         clock.after(spacingMs, resolve);
@@ -142,14 +147,13 @@ export class TenantChanges {
   }
 
   async #read(): Promise<void> {
-    let { position } = this.#mark;
     for (;;) {
-      const page = await this.#deps.changes.readChanges(this.#tenant, false, position);
+      const page = await this.#deps.changes.readChanges(this.#tenant, false, this.#position);
       if (this.#closed) return;
       if (page === undefined) return this.#beginAnew();
       for (const change of page.changes) this.#keep(change);
-      position = page.next;
-      if (page.complete) this.#noteKnown(position);
+      this.#position = page.next;
+      if (page.complete) this.#noteKnown(page.next);
       if (page.changes.length > 0) {
         this.#made.clear();
         for (const listener of this.#listeners) listener();
@@ -178,6 +182,7 @@ export class TenantChanges {
     this.#newest.clear();
     this.#made.clear();
     this.#mark = { serial: this.head, position: now };
+    this.#position = now;
     for (const listener of this.#listeners) listener();
   }
 

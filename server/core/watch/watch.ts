@@ -128,11 +128,16 @@ class Watcher {
         if (batch.workflows.length + batch.deleted.length > 0) yield { kind: "workflows", batch };
       } else {
         this.#noteMark();
-        const leftMs = this.#sentMs + limits.heartbeatMs.default - this.#deps.clock.now();
-        if (leftMs <= 0) yield { kind: "heartbeat" };
-        else await this.#wait(leftMs);
+        yield* this.#beatOrWait();
       }
     }
+  }
+
+  /** Waits at most until the next heartbeat, or says it. */
+  async *#beatOrWait(atMostMs = Number.POSITIVE_INFINITY): AsyncGenerator<WatchMessage> {
+    const leftMs = this.#sentMs + limits.heartbeatMs.default - this.#deps.clock.now();
+    if (leftMs <= 0) yield { kind: "heartbeat" };
+    else await this.#wait(Math.min(leftMs, atMostMs));
   }
 
   /** Newest first, by pages, so that one who does not read holds one page. What changes meanwhile comes after it. */
@@ -150,7 +155,7 @@ class Watcher {
           before,
         });
       // The first failure is the caller's to hear; later the call stays.
-      const page = this.#known === undefined ? await read() : await this.#patiently(read);
+      const page = this.#known === undefined ? await read() : yield* this.#patiently(read);
       if (page === undefined) return;
       if (this.#known === undefined) this.#setKnown(page.now);
       left -= page.workflows.length;
@@ -171,7 +176,7 @@ class Watcher {
     let position = (this.#mark as Mark).position;
     for (;;) {
       const from = position;
-      const page = await this.#patiently(async () => ({
+      const page = yield* this.#patiently(async () => ({
         found: await this.#deps.changes.readChanges(this.#tenant, this.#request.rootsOnly, from),
       }));
       if (page === undefined) return;
@@ -210,17 +215,40 @@ class Watcher {
       this.#known = undefined;
   }
 
-  /** undefined: the call ends. While the database is away the watcher stays, and tries again. */
-  async #patiently<T>(read: () => Promise<T>): Promise<T | undefined> {
-    while (!this.#signal.aborted && this.#call.closing === undefined) {
+  /**
+   * undefined: the call ends. While the database is away the watcher stays, and tries again; it is never silent for longer
+   * than at other times, also while an answer does not come. A query that was begun is waited for: it uses the store.
+   */
+  async *#patiently<T>(read: () => Promise<T>): AsyncGenerator<WatchMessage, T | undefined> {
+    while (!this.#isEnding()) {
+      let answered = false;
+      const reading = read().finally(() => {
+        answered = true;
+        this.#ring();
+      });
+      const settled = reading.catch(() => {});
       try {
-        return await read();
+        while (!answered && !this.#isEnding()) yield* this.#beatOrWait();
+      } finally {
+        await settled;
+      }
+      try {
+        return await reading;
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
-        await this.#wait(storeRetryMs);
+      }
+      const againMs = this.#deps.clock.now() + storeRetryMs;
+      for (;;) {
+        const leftMs = againMs - this.#deps.clock.now();
+        if (leftMs <= 0 || this.#isEnding()) break;
+        yield* this.#beatOrWait(leftMs);
       }
     }
     return undefined;
+  }
+
+  #isEnding(): boolean {
+    return this.#signal.aborted || this.#call.closing !== undefined;
   }
 
   async #wait(ms: number): Promise<void> {

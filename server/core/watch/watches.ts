@@ -2,11 +2,12 @@
  * The tenants whose registry is watched on this instance. Each is listened to on the bus once, however many watch it, and
  * let go with its last watcher. Listening is confirmed before the first look at the database, so nothing falls between.
  */
-import type { Bus } from "../ports.ts";
+import { type Bus, StoreError } from "../ports.ts";
 import { type ChangesDeps, TenantChanges } from "./changes.ts";
 
-export interface WatchesDeps extends ChangesDeps {
+export interface WatchesDeps extends Omit<ChangesDeps, "onLooked"> {
   readonly bus: Pick<Bus, "signal" | "onSignal">;
+  readonly onFailure: (message: string, error: Error) => void;
 }
 
 interface Entry {
@@ -23,6 +24,8 @@ export class Watches {
   readonly #deps: WatchesDeps;
   readonly #tenants = new Map<string, Entry>();
   readonly #ending = new Set<Promise<void>>();
+  /** Those whose last look at the database failed. */
+  readonly #failing = new Set<string>();
 
   constructor(deps: WatchesDeps) {
     this.#deps = deps;
@@ -83,7 +86,11 @@ export class Watches {
           asOf: undefined,
           before: undefined,
         });
-        opened = new TenantChanges(tenant, now, this.#deps);
+        opened = new TenantChanges(tenant, now, {
+          changes: this.#deps.changes,
+          clock: this.#deps.clock,
+          onLooked: (of, error) => this.#noteLook(of, error),
+        });
       } finally {
         if (opened === undefined || released) unlisten();
       }
@@ -100,10 +107,25 @@ export class Watches {
       users: 0,
       release: () => {
         released = true;
+        this.#failing.delete(tenant);
         opened?.close();
         unlisten?.();
       },
     };
+  }
+
+  /** All look every second. That the database is away is said once, not by each; anything else is of that tenant. */
+  #noteLook(tenant: string, error: Error | undefined): void {
+    if (error === undefined) {
+      this.#failing.delete(tenant);
+      return;
+    }
+    const isNew = error instanceof StoreError ? this.#failing.size === 0 : !this.#failing.has(tenant);
+    this.#failing.add(tenant);
+    if (!isNew) return;
+    const message =
+      "looking for changed workflows fails; it is tried every second, and not said again until it works";
+    this.#deps.onFailure(message, error);
   }
 
   #leave(tenant: string, entry: Entry): void {
