@@ -33,17 +33,20 @@ export const variables: Case = {
     const inFlight = bySize(size, { full: 32, quick: 32, smoke: 4 });
     const perSecond = bySize(size, { full: 10_000, quick: 10_000, smoke: 500 });
     const ones = bySize(size, { full: [32, 256], quick: [256], smoke: [16] });
+    const both = [0, workflows];
+    const closed = bySize(size, { full: both, quick: both, smoke: [0] });
+    const open = bySize(size, { full: both, quick: both, smoke: [workflows] });
     const many = { each: "all", variables: batch } as const;
     const one = { each: "one", variables: batch } as const;
     return [
-      ...[0, workflows].map((watchers) =>
+      ...closed.map((watchers) =>
         contest(`SetVariables of ${batch}, ${inFlight} in flight`, {
           ...many,
           watchers,
           rate: { inFlight },
         }),
       ),
-      ...[0, workflows].map((watchers) =>
+      ...open.map((watchers) =>
         contest(`SetVariables of ${batch}, ${perSecond.toLocaleString("en-US")} updates/s, open loop`, {
           ...many,
           watchers,

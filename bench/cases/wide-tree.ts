@@ -44,11 +44,13 @@ export const wideTree: Case = {
   contests(size) {
     const children = bySize(size, { full: 1000, quick: 1000, smoke: 20 });
     const perSecond = bySize(size, { full: 1000, quick: 1000, smoke: 200 });
+    const both = ["one child", "all children in turn"] as const;
+    const targets = bySize<readonly To[]>(size, { full: both, quick: both, smoke: ["all children in turn"] });
     const rate = `${perSecond.toLocaleString("en-US")} events/s`;
     const load = { children, perSecond, leaving: "connections" } as const;
     const meanwhile = perSecond / 10;
     return [
-      ...(["one child", "all children in turn"] as const).map((to) => ({
+      ...targets.map((to) => ({
         point: `${children.toLocaleString("en-US")} children, ${rate} to ${to}`,
         contenders: [1, children].map((readers) =>
           contender(count(readers, "reader"), { ...load, to, readers }),

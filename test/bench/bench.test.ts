@@ -4,12 +4,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { batchOf, opened, readyBatches } from "../../bench/baselines/ready-events.ts";
 import { cases } from "../../bench/cases/cases.ts";
 import { SessionBatch } from "../../bench/load/session-batch.ts";
 import { sessionKinds } from "../../bench/load/session-kind.ts";
+import { VersionCount } from "../../bench/load/version-count.ts";
 import { planRuns } from "../../bench/plan.ts";
 import type { FigureName } from "../../bench/report/figures.ts";
 import type { Result } from "../../bench/report/result.ts";
@@ -17,11 +18,14 @@ import { summarize } from "../../bench/report/summary.ts";
 import { countEvents } from "../../bench/wire/count-events.ts";
 import { FrameCutter, headBytes, toFrame } from "../../bench/wire/grpc-frames.ts";
 import { readStamp, stampedText, stampPositions, writeStamp } from "../../bench/wire/stamp.ts";
+import { readUpdates, variableName } from "../../bench/wire/variable-updates.ts";
 import { StreamWorkflowConsolidatedResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { PublishTaskStreamRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import { WatchVariablesResponseSchema } from "../../gen/tributary/v1/variable_service_pb.ts";
 
 const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
-const limitMs = 240_000;
+/** Enough for a busy machine. */
+const limitMs = 480_000;
 let folder: string;
 
 beforeAll(async () => {
@@ -139,6 +143,58 @@ test("events are counted and their times are read however the bytes are cut", ()
     expect(counts, `chunks of ${size}`).toEqual([0, 100, 100, 50, 0]);
     expect(stamps).toEqual(Array.from({ length: 250 }, (_, i) => i + 1));
   }
+});
+
+test("updates of variables are read from the bytes: which one, its version, what it stands for, and when it was set", () => {
+  const value = (us: number) => ({ kind: { case: "stringValue", value: stampedText(us, 60) } }) as const;
+  const metadata = { why: "a test" };
+  const updates = [1, 127, 128, 70_000].map((version, n) => ({
+    variable: {
+      workflowId: "w",
+      name: variableName(n),
+      value: value(version),
+      metadata,
+      version: BigInt(version),
+    },
+    oldValue: value(5),
+    metadata,
+    offset: BigInt(version),
+    replaced: n,
+  }));
+  const bytes = toBinary(
+    WatchVariablesResponseSchema,
+    create(WatchVariablesResponseSchema, { message: { case: "updates", value: { updates } } }),
+  );
+  const read: unknown[] = [];
+  expect(readUpdates(Buffer.from(bytes), (update) => read.push({ ...update }))).toBe(4);
+  expect(read).toEqual([1, 127, 128, 70_000].map((version, n) => ({ n, version, replaced: n, us: version })));
+});
+
+test("a watcher that misses a version, or the last one, fails the run", async () => {
+  const told = (version: number, replaced = 0) =>
+    Buffer.from(
+      toBinary(
+        WatchVariablesResponseSchema,
+        create(WatchVariablesResponseSchema, {
+          message: {
+            case: "updates",
+            value: {
+              updates: [{ variable: { name: variableName(0), version: BigInt(version) }, replaced }],
+            },
+          },
+        }),
+      ),
+    );
+  const count = new VersionCount();
+  const hear = count.join(0);
+  hear(told(1));
+  hear(told(4, 2));
+  await count.finish([[4]], 10);
+  await expect(count.finish([[5]], 10)).rejects.toThrow("1 of 1 watchers do not have the last versions");
+  hear(told(6));
+  await expect(count.finish([[6]], 10)).rejects.toThrow(
+    "version 6, standing for 0 more, came after version 4",
+  );
 });
 
 test("a time is written into ready bytes without changing their length", () => {
