@@ -12,8 +12,6 @@ export type Test = (event: StoredEvent) => boolean;
 export interface SentEvent extends StoredEvent {
   /** How many older events it stands for; absent: none. */
   readonly replaced?: number;
-  /** What it is a copy of, if it stands for others: what was made of that one need not be made again. */
-  readonly original?: StoredEvent;
 }
 
 export interface Batch {

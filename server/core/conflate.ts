@@ -14,6 +14,11 @@ interface Newest {
   replaced: number;
 }
 
+const originals = new WeakMap<SentEvent, StoredEvent>();
+
+/** What an event that stands for others is a copy of: what was made of that one need not be made again. */
+export const originalOf = (event: SentEvent): StoredEvent | undefined => originals.get(event);
+
 export class ConflatedBatch implements Batch {
   readonly #types: ReadonlySet<number>;
   readonly #filter: Test | undefined;
@@ -55,7 +60,9 @@ export class ConflatedBatch implements Batch {
       // A copy: other readers get the same entry with another count, or none.
       if (replaced === 0) continue;
       const original = events[at] as StoredEvent;
-      events[at] = { ...original, replaced, original };
+      const copy = { ...original, replaced };
+      originals.set(copy, original);
+      events[at] = copy;
     }
     return events.filter((event) => event !== undefined);
   }

@@ -125,15 +125,15 @@ test("a bad target is an error of its label alone, with the code in lower snake 
       "bad interval",
       { workflowId: good, options: { minIntervalMs: 15_000 } },
       "invalid_argument",
-      /^min_interval_ms: 15000 must be below the heartbeat interval/,
+      /^options\.min_interval_ms: 15000 must be below the heartbeat interval/,
     ],
     [
       "beyond",
       { workflowId: good, options: { start: { case: "afterOffset", value: 99n } } },
       "out_of_range",
-      /^after_offset: 99 is beyond the tail/,
+      /^options\.after_offset: 99 is beyond the tail/,
     ],
-    ["restored", { workflowId: good, options: { expectedEpoch: 1n } }, "aborted", /^expected_epoch/],
+    ["restored", { workflowId: good, options: { expectedEpoch: 1n } }, "aborted", /^options\.expected_epoch/],
     ["", { workflowId: good }, "invalid_argument", /^label must have at least 1 character/],
     ["x".repeat(65), { workflowId: good }, "invalid_argument", /^label must have at most 64 characters/],
   ];

@@ -3,6 +3,7 @@
  * same window get the same update, so that what is made of it is made once.
  */
 import type { SentEvent } from "../batch.ts";
+import { originalOf } from "../conflate.ts";
 import { EventType, type StoredEvent } from "../event.ts";
 import { type Constraints, type Variable, VariableType } from "./variable.ts";
 
@@ -46,8 +47,9 @@ const known = new WeakMap<StoredEvent, VariableUpdate>();
 
 export function toUpdate(event: SentEvent): VariableUpdate {
   // A conflated one is each watcher's own: only what it stands for is, the rest is read once.
-  if (event.original !== undefined) {
-    const original = toUpdate(event.original);
+  const copied = originalOf(event);
+  if (copied !== undefined) {
+    const original = toUpdate(copied);
     return { ...original, replaced: event.replaced ?? 0, original };
   }
   let update = known.get(event);
