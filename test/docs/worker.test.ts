@@ -70,7 +70,7 @@ const kill = async (worker: ChildProcess) => {
 };
 
 test("through kills of the worker and restarts of the server each line is stored once, in order", async () => {
-  const lines = Array.from({ length: 120_000 }, (_, i) => `line ${i}`);
+  const lines = Array.from({ length: 300_000 }, (_, i) => `line ${i}`);
   lines[100_000] = "x".repeat(1024 * 1024 + 1);
   const { workflowId, start } = await aWorker("through", lines);
 
@@ -93,11 +93,11 @@ test("through kills of the worker and restarts of the server each line is stored
   const [created, ...told] = events;
   expect(created?.type).toBe(EventType.WORKFLOW_CREATED);
   expect(told.slice(0, -1).map(({ payload }) => payload.value)).toEqual(lines.toSpliced(100_000, 1));
-  expect(told.at(-1)).toMatchObject({ type: EventType.COMPLETED, sequence: 120_001n });
+  expect(told.at(-1)).toMatchObject({ type: EventType.COMPLETED, sequence: 300_001n });
   // One session through all of it.
   expect(new Set(told.map(({ producerId }) => producerId)).size).toBe(1);
   const { sessions } = await server.acme.admin.listSessions({ sessionId: told[0]?.producerId ?? "" });
-  expect(sessions).toMatchObject([{ lastSequence: 120_001n }]);
+  expect(sessions).toMatchObject([{ lastSequence: 300_001n }]);
   expect(Number(sessions[0]?.epoch)).toBeGreaterThanOrEqual(5);
   expect(await ends(start())).toBe(""); // nothing is left to say
 }, 120_000);
