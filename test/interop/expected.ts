@@ -110,7 +110,10 @@ const refusals = {
   unknown,
   unknownToFollow: unknown,
   malformedToFollow: invalid(new RegExp(`^workflow_id ${uuid}, found "not-a-uuid-✓"$`)),
-  beyondTheTail: refused("out_of_range", /^(options\.)?after_offset: 2 is beyond the tail of the stream, which is 1; /),
+  beyondTheTail: refused(
+    "out_of_range",
+    /^(options\.)?after_offset: 2 is beyond the tail of the stream, which is 1; /,
+  ),
 };
 
 const tree = [
