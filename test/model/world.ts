@@ -293,11 +293,12 @@ export class World {
 
   /** As retention does it: the floor first, committed, then the rows. */
   async #trim(tree: Tree): Promise<void> {
-    await this.#keep(tree);
     const { rows } = await this.#pool.query(
       "select next_offset - 1 as tail from stream where stream_id = $1",
       [tree.stream],
     );
+    // After the tail was read: what is committed meanwhile must not be trimmed without being kept.
+    await this.#keep(tree);
     const floor = this.#random.below(Number(rows[0].tail));
     const moved = await this.#pool.query(
       `insert into stream_floor as f values ($1, $2) on conflict (stream_id)
