@@ -16,6 +16,7 @@ import { type Gate, openGate, type Source } from "./gate.ts";
 import type { Hub } from "./hub.ts";
 import type { LiveStream } from "./live-stream.ts";
 import type { Closing, OpenCall } from "./open-call.ts";
+import { afterIdleMs, Pace, storeRetryMs } from "./pace.ts";
 import { type EventFilter, type EventStore, type Page, type ScopeKey, StoreError } from "./ports.ts";
 import type { Scope, ScopeReader } from "./scope.ts";
 import { Throttle } from "./throttle.ts";
@@ -72,10 +73,6 @@ export interface FollowDeps {
   readonly clock: Clock;
 }
 
-/** An EventSource comes back by itself after an idle timeout: not at once, ms. */
-const afterIdleMs = 1000;
-/** While the database is away, a reader that needs it asks again after so long, ms. */
-const storeRetryMs = 500;
 /** Pages that are conflated into one message: a reader far behind skips what was replaced, but is not silent for long. */
 const pagesConflated = 16;
 
@@ -121,10 +118,7 @@ class Reader implements ScopeReader {
   #searchedTo = 0;
   /** The page after the one that was given last. */
   #ahead: { readonly cursor: number; readonly page: Promise<Page | undefined> } | undefined;
-  /** When the last message, and when the last events, were sent. */
-  #sentMs: number;
-  #eventsSentMs: number;
-  #timer: { readonly dueMs: number; readonly cancel: () => void } | undefined;
+  readonly #pace: Pace;
 
   constructor(
     deps: FollowDeps,
@@ -147,7 +141,7 @@ class Reader implements ScopeReader {
     gate.onChange(this.ring);
     this.#stopListening = call.onClosing(this.ring);
     signal.addEventListener("abort", this.ring, { once: true });
-    this.#sentMs = this.#eventsSentMs = deps.clock.now();
+    this.#pace = new Pace(deps.clock, this.#wakeup, request);
   }
 
   get cursor(): number {
@@ -158,7 +152,7 @@ class Reader implements ScopeReader {
     const opened = await this.#open();
     yield opened;
     // Who opens it may have had more to say first.
-    this.#sentMs = this.#eventsSentMs = this.#deps.clock.now();
+    this.#pace.noteEvents();
     const scope = this.#scope as Scope;
     if (opened.floorOffset > this.#cursor) {
       const gap = this.#passGap(opened.floorOffset);
@@ -193,8 +187,9 @@ class Reader implements ScopeReader {
       if (source === undefined) this.#gate.leave();
       const due = this.#due();
       if (due !== undefined) yield due;
-      else if (source !== undefined || !this.#idle()) await this.#wait(source !== undefined, pauseMs);
-      else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
+      else if (source !== undefined || !this.#pace.isIdle) {
+        await this.#pace.wait(pauseMs > 0 ? pauseMs : undefined, source === undefined);
+      } else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
     }
     // Not a plain return: to the caller that would look like a complete stream. The reason says why, a deadline for instance.
     this.#signal.throwIfAborted();
@@ -205,8 +200,7 @@ class Reader implements ScopeReader {
     this.#gate.leave();
     this.#stopListening();
     this.#signal.removeEventListener("abort", this.ring);
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#pace.stop();
     if (this.#scope !== undefined) this.#live.leave(this.#scope, this);
     this.#scope = undefined;
   }
@@ -331,9 +325,7 @@ class Reader implements ScopeReader {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       this.#gate.leave();
-      const cancel = this.#deps.clock.after(storeRetryMs, this.ring);
-      await this.#wakeup.wait();
-      cancel();
+      await this.#pace.wait(storeRetryMs, false);
       return undefined;
     }
     if (page === undefined) throw deletedError(this.#request.streamId);
@@ -373,7 +365,7 @@ class Reader implements ScopeReader {
   }
 
   #events(events: readonly SentEvent[]): FollowMessage {
-    this.#sentMs = this.#eventsSentMs = this.#deps.clock.now();
+    this.#pace.noteEvents();
     this.#throttle?.sent();
     this.#gate.spend(events.length);
     this.#live.traffic.sent(events.length, this.#conflated === undefined ? 0 : countStandIns(events));
@@ -404,32 +396,7 @@ class Reader implements ScopeReader {
   }
 
   #due(): FollowMessage | undefined {
-    const now = this.#deps.clock.now();
-    if (now - this.#sentMs < this.#request.heartbeatIntervalMs) return undefined;
-    this.#sentMs = now;
-    return { kind: "heartbeat", offset: this.#cursor };
-  }
-
-  #idle(): boolean {
-    const { idleTimeoutMs } = this.#request;
-    return idleTimeoutMs > 0 && this.#deps.clock.now() - this.#eventsSentMs >= idleTimeoutMs;
-  }
-
-  /** Until something for this reader happens; a timer that is early enough stays, so that a busy reader sets none. */
-  async #wait(isPending: boolean, pauseMs: number): Promise<void> {
-    const { heartbeatIntervalMs, idleTimeoutMs } = this.#request;
-    let dueMs = this.#sentMs + heartbeatIntervalMs;
-    if (idleTimeoutMs > 0 && !isPending) dueMs = Math.min(dueMs, this.#eventsSentMs + idleTimeoutMs);
-    if (pauseMs > 0) dueMs = Math.min(dueMs, this.#deps.clock.now() + pauseMs);
-    if (this.#timer === undefined || this.#timer.dueMs > dueMs) {
-      this.#timer?.cancel();
-      const cancel = this.#deps.clock.after(Math.max(1, dueMs - this.#deps.clock.now()), () => {
-        this.#timer = undefined;
-        this.#wakeup.ring();
-      });
-      this.#timer = { dueMs, cancel };
-    }
-    await this.#wakeup.wait();
+    return this.#pace.takeBeat() ? { kind: "heartbeat", offset: this.#cursor } : undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { and, desc, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type { Pool } from "../../db/pool.ts";
 import { memorySpace, producer, session } from "../../db/schema.ts";
+import { noWorkflow } from "../core/event.ts";
 import { ClosedReason, SessionState } from "../core/session/messages.ts";
 import type { SessionRecord, SessionStore } from "../core/session/session-store.ts";
 
@@ -24,7 +25,7 @@ const columns = {
 };
 
 /** A session's row of `producer`. */
-const ofSession = sql`${producer.streamId} = ${session.streamId} and ${producer.workflowId} = '00000000-0000-0000-0000-000000000000'
+const ofSession = sql`${producer.streamId} = ${session.streamId} and ${producer.workflowId} = ${noWorkflow}
   and ${producer.producerId} = ${session.sessionId}::text`;
 
 export function createPgSessionStore(pool: Pool): SessionStore {
@@ -75,7 +76,7 @@ export function createPgSessionStore(pool: Pool): SessionStore {
                  update session s set state = a.state, last_activity_ms = n.now, lease_expires_ms = n.now + $4
                    from asked a, producer p, (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now) n
                   where s.session_id = a.session_id and s.closed_ms is null and p.stream_id = s.stream_id
-                    and p.workflow_id = '00000000-0000-0000-0000-000000000000'
+                    and p.workflow_id = '${noWorkflow}'
                     and p.producer_id = s.session_id::text and p.epoch = a.epoch
                  returning s.session_id
                )
@@ -123,7 +124,7 @@ export function createPgSessionStore(pool: Pool): SessionStore {
                  returning stream_id, session_id, tenant_slug, workflow_id
                ), fenced as (
                  update producer p set epoch = p.epoch + 1 from closed c
-                  where p.stream_id = c.stream_id and p.workflow_id = '00000000-0000-0000-0000-000000000000'
+                  where p.stream_id = c.stream_id and p.workflow_id = '${noWorkflow}'
                     and p.producer_id = c.session_id::text
                )
                select c.session_id, c.tenant_slug, c.workflow_id, m.space

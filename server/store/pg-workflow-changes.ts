@@ -5,6 +5,7 @@ import {
   readNewestWorkflows,
   readWorkflowChanges,
 } from "../../db/statements/read-workflow-changes.ts";
+import { noWorkflow } from "../core/event.ts";
 import type { Workflow } from "../core/registry.ts";
 import type { Change, ChangePage, ChangePosition, WorkflowChangeStore } from "../core/watch/change-store.ts";
 import { cutWorkflows } from "./pg-workflow-store.ts";
@@ -14,7 +15,7 @@ import { reading } from "./store-errors.ts";
 const rememberedMs = 10 * 60 * 1000;
 const pageChanges = 500;
 const pageDeletions = 20;
-const before = { transaction: "0", workflowId: "00000000-0000-0000-0000-000000000000", deletionId: 0 };
+const before = { transaction: "0", workflowId: noWorkflow, deletionId: 0 };
 
 export function createPgWorkflowChanges(pool: Pool): WorkflowChangeStore {
   return {

@@ -13,6 +13,7 @@ import type { Hub } from "../hub.ts";
 import { limits } from "../limits.ts";
 import type { LiveStream } from "../live-stream.ts";
 import type { CallOwner, Closing, OpenCall, OpenCalls } from "../open-call.ts";
+import { afterIdleMs, Pace, storeRetryMs } from "../pace.ts";
 import { type EventStore, type ScopeKey, type ScopeState, StoreError } from "../ports.ts";
 import type { Scope, ScopeReader } from "../scope.ts";
 import { Wakeup } from "../wakeup.ts";
@@ -70,9 +71,6 @@ export type RecallMessage =
   | ({ readonly kind: "closing" } & Closing);
 
 const wholeSpace: ScopeKey = { kind: "tree", workflowId: "" };
-/** As for other readers: after an idle timeout, and between tries while the database is away, ms. */
-const afterIdleMs = 1000;
-const storeRetryMs = 500;
 
 /** The first message is `opened`; what is wrong with the request is thrown before it. */
 export async function* recall(
@@ -145,9 +143,7 @@ class Recall implements ScopeReader {
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
   #cursor = 0;
-  /** When the last message, and when the last matches, were sent. */
-  #sentMs: number;
-  #matchesSentMs: number;
+  readonly #pace: Pace;
 
   constructor(
     deps: RecallDeps,
@@ -167,7 +163,7 @@ class Recall implements ScopeReader {
     this.#signal = signal;
     this.#stopListening = call.onClosing(this.ring);
     signal.addEventListener("abort", this.ring, { once: true });
-    this.#sentMs = this.#matchesSentMs = deps.clock.now();
+    this.#pace = new Pace(deps.clock, this.#wakeup, request);
   }
 
   get cursor(): number {
@@ -187,6 +183,7 @@ class Recall implements ScopeReader {
 
   /** Safe twice. */
   leave(): void {
+    this.#pace.stop();
     this.#stopListening();
     this.#signal.removeEventListener("abort", this.ring);
     if (this.#scope !== undefined) this.#live?.leave(this.#scope, this);
@@ -270,10 +267,10 @@ class Recall implements ScopeReader {
         live.traffic.storeReads++;
         const page = await this.#nextPage(live.window.tail);
         if (page !== undefined) yield* this.#take(page, live);
-      } else if (this.#isIdle()) {
+      } else if (this.#pace.isIdle) {
         return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
-      } else if (!this.#isDue()) await this.#wait();
-      if (this.#isDue()) yield this.#heartbeat();
+      } else await this.#pace.wait();
+      if (this.#pace.takeBeat()) yield { kind: "heartbeat", offset: this.#cursor };
     }
     this.#signal.throwIfAborted();
   }
@@ -300,7 +297,7 @@ class Recall implements ScopeReader {
       page = await this.#deps.memory.readMatches(this.#streamId, this.#cue, this.#cursor, tail, now);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      await this.#wait(now + storeRetryMs);
+      await this.#pace.wait(storeRetryMs, false);
       return undefined;
     }
     if (page === undefined) throw goneError(this.#streamId);
@@ -308,39 +305,8 @@ class Recall implements ScopeReader {
   }
 
   #matches(matches: readonly Match[], more: boolean): RecallMessage {
-    this.#sentMs = this.#matchesSentMs = this.#deps.clock.now();
+    this.#pace.noteEvents();
     return { kind: "results", matches, more };
-  }
-
-  #heartbeat(): RecallMessage {
-    this.#sentMs = this.#deps.clock.now();
-    return { kind: "heartbeat", offset: this.#cursor };
-  }
-
-  get #heartbeatDueMs(): number {
-    return this.#sentMs + (this.#request.heartbeatIntervalMs || limits.heartbeatMs.default);
-  }
-
-  get #idleDueMs(): number {
-    const { idleTimeoutMs } = this.#request;
-    return idleTimeoutMs > 0 ? this.#matchesSentMs + idleTimeoutMs : Number.POSITIVE_INFINITY;
-  }
-
-  #isDue(): boolean {
-    return this.#deps.clock.now() >= this.#heartbeatDueMs;
-  }
-
-  #isIdle(): boolean {
-    return this.#deps.clock.now() >= this.#idleDueMs;
-  }
-
-  /** Until something for this reader happens, or this time. */
-  async #wait(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
-    const { clock } = this.#deps;
-    const dueMs = Math.min(untilMs, this.#heartbeatDueMs, this.#idleDueMs);
-    const cancel = clock.after(Math.max(1, dueMs - clock.now()), this.ring);
-    await this.#wakeup.wait();
-    cancel();
   }
 }
 

@@ -12,6 +12,7 @@ import { EventType, type StoredEvent } from "../event.ts";
 import { type FollowMessage, follow } from "../follow.ts";
 import { limits } from "../limits.ts";
 import type { CallOwner, OpenCall } from "../open-call.ts";
+import { storeRetryMs } from "../pace.ts";
 import { StoreError } from "../ports.ts";
 import { assertFewNames, type SubscribeDeps, type SubscribeOptions, toFollowRequest } from "../subscribe.ts";
 import { Wakeup } from "../wakeup.ts";
@@ -60,8 +61,6 @@ export async function* watchVariables(
   }
 }
 
-/** While the database is away, a watcher that needs it asks again after so long, ms; as for other readers. */
-const storeRetryMs = 500;
 /** Names of missing variables in the error's details, bytes: they travel in trailers. */
 const missingBytes = 4096;
 

@@ -11,6 +11,7 @@ import type { Clock } from "../clock.ts";
 import { DomainError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { CallOwner, Closing, OpenCall, OpenCalls } from "../open-call.ts";
+import { storeRetryMs } from "../pace.ts";
 import { StoreError } from "../ports.ts";
 import { Wakeup } from "../wakeup.ts";
 import type { ChangePosition, Moment, WorkflowChangeStore } from "./change-store.ts";
@@ -35,9 +36,6 @@ export type WatchMessage =
   | { readonly kind: "snapshot_complete" }
   | { readonly kind: "heartbeat" }
   | ({ readonly kind: "closing" } & Closing);
-
-/** While the database is away, a watcher that needs it asks again after so long, ms. */
-const storeRetryMs = 500;
 
 export async function* watchWorkflows(
   deps: WatchDeps,
