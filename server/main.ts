@@ -15,6 +15,7 @@ import { assertComplete } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
+import { Revocations } from "./auth/revocations.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
 import { type Config, devKeyFile } from "./config.ts";
@@ -24,6 +25,7 @@ import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
 import { Spaces } from "./core/memory/spaces.ts";
+import { Newsroom } from "./core/news.ts";
 import { OpenCalls } from "./core/open-call.ts";
 import type { Bus } from "./core/ports.ts";
 import { Registry } from "./core/registry.ts";
@@ -31,6 +33,7 @@ import { Sessions } from "./core/session/sessions.ts";
 import { DatabaseWatch } from "./core/system/database-watch.ts";
 import { HealthWatch } from "./core/system/health.ts";
 import { toDropped, toError, toLife, toSessionEvent, toWarning } from "./core/system/occasions.ts";
+import { Peers } from "./core/system/peers.ts";
 import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
@@ -155,10 +158,16 @@ async function open(
   if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
   await systemEvents.open();
   closers.push({ name: "the system events", close: () => systemEvents.close() });
+  const news = new Newsroom({ bus, instanceId });
+  await news.open();
+  closers.push({ name: "the news of other instances", close: () => news.close() });
+  const peers = new Peers({ bus, instanceId, clock, systemEvents });
+  await peers.open();
+  closers.push({ name: "the watch on other instances", close: () => peers.close() });
   const traffic = new Traffic();
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
-  const registry = new Registry(createPgWorkflowStore(store.pool));
+  const registry = new Registry({ store: createPgWorkflowStore(store.pool), clock, news });
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
   closers.push({ name: "the watches of registries", close: () => watches.close() });
@@ -179,6 +188,7 @@ async function open(
     tenants,
     calls,
     clock,
+    news,
     onFailure: failuresOf("sessions"),
     onChange: (change) => systemEvents.emit(toSessionEvent(change)),
   });
@@ -237,6 +247,7 @@ async function open(
     variables: new Variables({ appender, registry, variableStore, clock }),
     tenants,
     authenticator,
+    revocations: new Revocations({ authenticator, calls, news }),
     tokens,
     logBug,
     taskHints: new TaskHints(),

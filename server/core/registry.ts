@@ -1,10 +1,15 @@
 /**
  * Which workflows exist, who owns them, who is whose child. The facts that never change are cached; what changes is
  * decided by `append` under the stream's lock and only hinted at here, for answers that are given before the commit.
+ *
+ * Other instances tell what they change. Should that get lost, a second look heals it: who is asked for is read again once
+ * a minute, beside the call that asked.
  */
 import { LRUCache } from "lru-cache";
 import { type Access, assertMayAccess, type WorkflowIdentity } from "./access.ts";
+import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
+import type { Newsroom } from "./news.ts";
 
 export interface Workflow extends WorkflowIdentity {
   readonly parentWorkflowId: string | undefined;
@@ -63,14 +68,39 @@ export interface WorkflowHints {
 interface Cached {
   readonly identity: WorkflowIdentity;
   readonly hints: WorkflowHints;
+  /** When it was last read, ms. */
+  readMs: number;
 }
+
+export interface RegistryDeps {
+  readonly store: WorkflowStore;
+  readonly clock: Pick<Clock, "now">;
+  readonly news: Newsroom;
+}
+
+/** After so long a cached workflow is read again, ms. */
+const secondLookMs = 60_000;
 
 export class Registry {
   readonly store: WorkflowStore;
-  readonly #cache = new LRUCache<string, Cached>({ max: 50_000 });
+  readonly #deps: RegistryDeps;
+  /** By root: what is known of its tree. */
+  readonly #trees = new Map<string, Set<string>>();
+  readonly #cache = new LRUCache<string, Cached>({
+    max: 50_000,
+    dispose: ({ identity }, id, reason) => {
+      if (reason !== "set") this.#leaveTree(identity.path[0] as string, id);
+    },
+  });
 
-  constructor(store: WorkflowStore) {
-    this.store = store;
+  constructor(deps: RegistryDeps) {
+    this.store = deps.store;
+    this.#deps = deps;
+    deps.news.on("cancel_requested", ({ workflowId }) => this.#noteCancelRequested(workflowId));
+    deps.news.on("workflow_closed", (news) =>
+      this.#noteClosed(news.workflowId, news.root, news.withDescendants),
+    );
+    deps.news.on("tree_deleted", ({ workflowId }) => this.#forgetTree(workflowId));
   }
 
   /** The workflow if it exists and the caller may touch it. Throws not_found or permission_denied. */
@@ -78,6 +108,7 @@ export class Registry {
     const id = workflowId.toLowerCase();
     const cached = this.#cache.get(id) ?? this.note(await this.store.find(id), id);
     assertMayAccess(access, cached.identity);
+    if (this.#deps.clock.now() - cached.readMs >= secondLookMs) void this.#lookAgain(id, cached);
     return cached;
   }
 
@@ -91,34 +122,87 @@ export class Registry {
 
   note(found: Workflow | undefined, workflowId: string): Cached {
     if (found === undefined) throw unknownWorkflow(workflowId);
-    const hints = this.#cache.get(found.workflowId)?.hints ?? { closed: false, cancelRequested: false };
+    const { tenant, streamId, path } = found;
+    const known = this.#cache.get(found.workflowId);
+    // In another stream: it was deleted, and somebody made another one with its id.
+    if (known?.identity.streamId !== streamId) this.forget(found.workflowId);
+    const hints =
+      known?.identity.streamId === streamId ? known.hints : { closed: false, cancelRequested: false };
     hints.closed ||= found.status !== 1;
     hints.cancelRequested ||= found.cancelRequestedMs !== undefined;
-    const { tenant, streamId, path } = found;
-    const cached = { identity: { workflowId: found.workflowId, tenant, streamId, path }, hints };
+    const cached = {
+      identity: { workflowId: found.workflowId, tenant, streamId, path },
+      hints,
+      readMs: this.#deps.clock.now(),
+    };
     this.#cache.set(found.workflowId, cached);
+    const root = path[0] as string;
+    this.#trees.set(root, (this.#trees.get(root) ?? new Set()).add(found.workflowId));
     return cached;
   }
 
+  /** Somebody asked it to stop. */
+  noteCancelRequested(workflowId: string, reason: string): void {
+    this.#noteCancelRequested(workflowId);
+    this.#deps.news.tell("cancel_requested", { workflowId, reason });
+  }
+
   /** A workflow was closed, perhaps with all below it. */
-  noteClosed(workflowId: string, withDescendants: boolean): void {
-    if (!withDescendants) {
-      const cached = this.#cache.peek(workflowId);
-      if (cached !== undefined) cached.hints.closed = true;
-      return;
-    }
-    for (const { identity, hints } of this.#cache.values())
-      hints.closed ||= identity.path.includes(workflowId);
+  noteClosed({ workflowId, path }: WorkflowIdentity, withDescendants: boolean): void {
+    const root = path[0] as string;
+    this.#noteClosed(workflowId, root, withDescendants);
+    this.#deps.news.tell("workflow_closed", { workflowId, root, withDescendants });
+  }
+
+  /** Somebody found it closed. */
+  noteFoundClosed(workflowId: string): void {
+    const cached = this.#cache.peek(workflowId);
+    if (cached !== undefined) cached.hints.closed = true;
   }
 
   /** A tree was deleted. */
-  forgetTree(root: string): void {
-    for (const [id, { identity }] of this.#cache.entries())
-      if (identity.path[0] === root) this.#cache.delete(id);
+  noteDeleted(root: string): void {
+    this.#forgetTree(root);
+    this.#deps.news.tell("tree_deleted", { workflowId: root });
   }
 
   forget(workflowId: string): void {
     this.#cache.delete(workflowId);
+  }
+
+  #noteCancelRequested(workflowId: string): void {
+    const cached = this.#cache.peek(workflowId);
+    if (cached !== undefined) cached.hints.cancelRequested = true;
+  }
+
+  #noteClosed(workflowId: string, root: string, withDescendants: boolean): void {
+    for (const id of withDescendants ? (this.#trees.get(root) ?? []) : [workflowId]) {
+      const cached = this.#cache.peek(id);
+      if (cached?.identity.path.includes(workflowId)) cached.hints.closed = true;
+    }
+  }
+
+  #forgetTree(root: string): void {
+    for (const id of this.#trees.get(root) ?? []) this.#cache.delete(id);
+  }
+
+  #leaveTree(root: string, id: string): void {
+    const tree = this.#trees.get(root);
+    tree?.delete(id);
+    if (tree?.size === 0) this.#trees.delete(root);
+  }
+
+  /** Beside the call: it is answered from what is known. Should this fail, the next call tries again. */
+  async #lookAgain(id: string, cached: Cached): Promise<void> {
+    const askedMs = cached.readMs;
+    cached.readMs = this.#deps.clock.now();
+    try {
+      const found = await this.store.find(id);
+      if (found === undefined) this.forget(id);
+      else this.note(found, id);
+    } catch {
+      cached.readMs = askedMs;
+    }
   }
 }
 

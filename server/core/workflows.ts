@@ -156,7 +156,7 @@ export async function closeWorkflow(
     deps.registry.forget(identity.workflowId);
     throw unknownWorkflow(workflowId);
   }
-  deps.registry.noteClosed(identity.workflowId, closeDescendants);
+  deps.registry.noteClosed(identity, closeDescendants);
   if (result.result === "closed") deps.watches.note(access.tenant);
   if (result.result === "closed_otherwise") {
     throw new DomainError(
@@ -180,7 +180,7 @@ export async function requestCancel(
       `reason: must not exceed ${limits.reasonBytes} bytes, found ${payloadSize(reason)}; say it shorter`,
     );
   }
-  const { identity, hints } = await deps.registry.require(access, workflowId);
+  const { identity } = await deps.registry.require(access, workflowId);
   const payload = JSON.stringify({ reason });
   const result = await submit(deps, {
     ...base(access.tenant, identity.streamId, 2 * payloadSize(payload)),
@@ -199,9 +199,9 @@ export async function requestCancel(
       `workflow ${identity.workflowId} is closed (${statusName(result.status)}); there is nothing to cancel`,
     );
   }
-  hints.cancelRequested = true;
   // The first request counts, and only it is told.
   if (result.result === "requested") {
+    deps.registry.noteCancelRequested(identity.workflowId, reason);
     deps.sessions.noteCancel(identity.workflowId, reason);
     deps.watches.note(access.tenant);
   }
@@ -228,7 +228,7 @@ export async function deleteWorkflowTree(
       `workflow ${identity.workflowId} has open workflows in its tree; close them first (CloseWorkflow with close_descendants)`,
     );
   }
-  deps.registry.forgetTree(identity.workflowId);
+  deps.registry.noteDeleted(identity.workflowId);
   deps.watches.note(access.tenant);
   return deleted;
 }

@@ -3,9 +3,8 @@ import { randomBytes } from "node:crypto";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { createApiKeySecret, hashApiKey } from "../auth/api-key.ts";
-import type { Authenticator } from "../auth/authenticator.ts";
+import type { Revocations } from "../auth/revocations.ts";
 import { DomainError } from "../core/errors.ts";
-import type { OpenCalls } from "../core/open-call.ts";
 import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
@@ -16,10 +15,9 @@ import { type SystemEventServiceDeps, streamSystemEvents } from "./system-events
 export interface AdminDeps
   extends SessionAdminDeps,
     Omit<StatsServiceDeps, "tenants">,
-    Omit<SystemEventServiceDeps, "tenants" | "calls"> {
+    Omit<SystemEventServiceDeps, "tenants"> {
   readonly tenants: TenantStore;
-  readonly authenticator: Pick<Authenticator, "forget" | "forgetTenant">;
-  readonly calls: OpenCalls;
+  readonly revocations: Revocations;
 }
 
 export function adminService(router: ConnectRouter, deps: AdminDeps): void {
@@ -53,10 +51,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
         disabled: request.disabled,
       });
       if (tenant === undefined) throw unknownTenant(request.slug);
-      if (tenant.disabled) {
-        deps.authenticator.forgetTenant(tenant.slug);
-        deps.calls.revoke((owner) => owner.tenant === tenant.slug);
-      }
+      if (tenant.disabled) deps.revocations.noteTenant(tenant.slug);
       return { tenant: toTenantMessage(tenant) };
     },
     async listTenants(request) {
@@ -107,8 +102,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
         throw new DomainError("permission_denied", "api_key_id: the key belongs to another tenant");
       }
       const key = await deps.tenants.revokeKey(apiKeyId);
-      deps.authenticator.forget(apiKeyId);
-      deps.calls.revoke((owner) => owner.apiKeyId === apiKeyId);
+      deps.revocations.noteKey(apiKeyId);
       return { apiKey: toKeyMessage(key ?? found) };
     },
   });

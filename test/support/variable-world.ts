@@ -4,6 +4,7 @@ import type { Access } from "../../server/core/access.ts";
 import { Appender } from "../../server/core/appender.ts";
 import { systemClock } from "../../server/core/clock.ts";
 import { defaultHubOptions, Hub } from "../../server/core/hub.ts";
+import { Newsroom } from "../../server/core/news.ts";
 import { OpenCalls } from "../../server/core/open-call.ts";
 import type { Bus, EventStore } from "../../server/core/ports.ts";
 import { Registry } from "../../server/core/registry.ts";
@@ -88,7 +89,11 @@ export function openWorld(
     { store, bus, clock, random: Math.random, traffic, onFailure },
     { commitConnections: 2 },
   );
-  const registry = new Registry(createPgWorkflowStore(pgStore.pool));
+  const registry = new Registry({
+    store: createPgWorkflowStore(pgStore.pool),
+    clock,
+    news: new Newsroom({ bus, instanceId: "here" }),
+  });
   const calls = new OpenCalls({ clock, random: Math.random });
   const variables = new Variables({ appender, registry, variableStore, clock });
   return {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { createMemoryBus } from "../../server/bus/memory-bus.ts";
 import { Lanes } from "../../server/core/lanes.ts";
 import { limits } from "../../server/core/limits.ts";
+import { Newsroom } from "../../server/core/news.ts";
 import { OpenCalls } from "../../server/core/open-call.ts";
 import type { SignalBody } from "../../server/core/ports.ts";
 import { type SessionChange, Sessions, type SessionsDeps } from "../../server/core/session/sessions.ts";
@@ -372,6 +373,7 @@ test("a session whose lease is over is told as closed, with its tenant and place
   const expired = { sessionId: newId(), tenant: "acme", workflowId: undefined, space: "notes" };
   const sessions = new Sessions({
     clock,
+    news: new Newsroom({ bus: createMemoryBus(), instanceId: "here" }),
     store: { expire: () => Promise.resolve([expired]) },
     onChange: (change: SessionChange) => told.push(change),
   } as unknown as SessionsDeps);

@@ -43,6 +43,10 @@ export interface SessionStore {
     attached: readonly { readonly sessionId: string; readonly epoch: number; readonly state: number }[],
     leaseMs: number,
   ): Promise<readonly { readonly sessionId: string; readonly closedReason: number | undefined }[]>;
+  /** Which of these workflows were asked to stop and are still open. */
+  pendingCancels(
+    workflowIds: readonly string[],
+  ): Promise<readonly { readonly workflowId: string; readonly reason: string }[]>;
   /** No connection holds it any more, and the lease begins anew. false: another connection does, or it is closed. */
   detach(sessionId: string, epoch: number, leaseMs: number): Promise<boolean>;
   /** Closes those whose lease is over, and returns them. */

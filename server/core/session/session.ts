@@ -80,6 +80,8 @@ export class Session {
   readonly #wakeup = new Wakeup();
   readonly #room = new Wakeup();
   readonly #answers: SessionOutput[] = [];
+  /** Workflows whose request to stop was told: at most its own and those above it. */
+  readonly #cancels = new Set<string>();
   #lastOffset: number;
   #unsettled = 0;
   #discarded = 0;
@@ -124,7 +126,10 @@ export class Session {
     this.#wakeup.ring();
   }
 
+  /** Told once for each workflow, whatever ways it comes by. */
   requestCancel(workflowId: string, reason: string): void {
+    if (this.#cancels.has(workflowId)) return;
+    this.#cancels.add(workflowId);
     this.#say({ kind: "cancel_requested", workflowId, reason });
   }
 

@@ -4,6 +4,8 @@
  * Taking a session is a command of its stream like any other. So it comes after what an older connection of this instance
  * still had waiting, and raises the epoch under the stream's lock, so that what one of another instance has waiting is
  * refused. Leases are renewed each minute while a connection holds the session; any instance closes those that are over.
+ * What happens to a session, or to its workflow, at another instance comes as news at once, and with the next renewal if
+ * the news were lost.
  */
 import { randomUUID } from "node:crypto";
 import type { Access, WorkflowIdentity } from "../access.ts";
@@ -12,6 +14,7 @@ import type { Clock } from "../clock.ts";
 import type { AttachSession, Command, EndSession, FinalRejection, Lane, SessionResult } from "../command.ts";
 import { DomainError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import type { Newsroom } from "../news.ts";
 import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
 import type { TenantStore } from "../tenants.ts";
@@ -26,6 +29,7 @@ export interface SessionsDeps {
   readonly tenants: Pick<TenantStore, "limitsOf">;
   readonly calls: OpenCalls;
   readonly clock: Clock;
+  readonly news: Newsroom;
   readonly onFailure: (message: string, error: Error) => void;
   /** Told when a session was attached, detached or closed here. Must not throw. */
   readonly onChange: (change: SessionChange) => void;
@@ -105,6 +109,14 @@ export class Sessions {
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
     this.#rates = new Rates(deps.clock);
+    deps.news.on("cancel_requested", ({ workflowId, reason }) => this.noteCancel(workflowId, reason));
+    deps.news.on("session_taken", ({ sessionId, epoch }) => {
+      const live = this.#attached.get(sessionId)?.session;
+      if (live !== undefined && live.terms.epoch < epoch) live.end(ClosedReason.SUPERSEDED);
+    });
+    deps.news.on("session_ended", ({ sessionId }) =>
+      this.#attached.get(sessionId)?.session.end(ClosedReason.ADMIN),
+    );
     this.#schedule();
   }
 
@@ -144,6 +156,8 @@ export class Sessions {
     signal: AbortSignal,
   ): AsyncGenerator<SessionReply> {
     const { terms, taken } = await this.#attach(access, init);
+    const { sessionId, epoch } = terms;
+    if (init.sessionId !== "") this.#deps.news.tell("session_taken", { sessionId, epoch });
     this.#tell("attached", terms, undefined);
     const session = new Session({ ...this.#deps, rates: this.#rates }, terms);
     const attached = { session, workflow: init.target.workflow };
@@ -269,7 +283,7 @@ export class Sessions {
 
   /** Ends a session for good, wherever its connection is. */
   async end(record: SessionRecord): Promise<void> {
-    // Here it stops at once; elsewhere the epoch refuses what still comes.
+    // Here it stops at once; elsewhere with the news, and the epoch refuses what still comes.
     this.#attached.get(record.sessionId)?.session.end(ClosedReason.ADMIN);
     const command: EndSession = {
       ...this.#base(record.tenant, record.streamId, "high"),
@@ -280,6 +294,7 @@ export class Sessions {
     };
     const { result } = await this.#submit(command);
     if (result === "unknown") throw unknownSession(record.sessionId);
+    this.#deps.news.tell("session_ended", { sessionId: record.sessionId });
     if (result === "ended") this.#tell("closed", record, ClosedReason.ADMIN);
   }
 
@@ -298,9 +313,19 @@ export class Sessions {
         if (live?.terms.epoch !== attached.find((asked) => asked.sessionId === sessionId)?.epoch) continue;
         live?.end((closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED);
       }
+      await this.#lookForCancels();
     }
     for (const expired of await this.#deps.store.expire())
       this.#tell("closed", expired, ClosedReason.LEASE_EXPIRED);
+  }
+
+  /** In case the news of a request were lost: whoever was told already is not told again. */
+  async #lookForCancels(): Promise<void> {
+    const workflows = new Set<string>();
+    for (const { workflow } of this.#attached.values())
+      for (const id of workflow?.path ?? []) workflows.add(id);
+    for (const { workflowId, reason } of await this.#deps.store.pendingCancels([...workflows]))
+      this.noteCancel(workflowId, reason);
   }
 
   #schedule(): void {

@@ -106,6 +106,11 @@ export class SystemEvents {
     }
   }
 
+  /** A WARNING for the readers of this instance alone: the others see for themselves. */
+  warnHere(component: string, message: string, metadata: Readonly<Record<string, string>>): void {
+    this.#push(this.warning(component, message, metadata));
+  }
+
   /** Serial of the next event. */
   get head(): number {
     return this.#first + this.#ring.length;
@@ -180,7 +185,7 @@ export class SystemEvents {
     if (missed > 0) {
       const metadata = { instance_id: event.instanceId, missed: String(missed) };
       const message = `${missed} events of instance ${event.instanceId} were lost on the way here`;
-      this.#push(this.warning("bus", message, metadata));
+      this.warnHere("bus", message, metadata);
     }
     this.#push(event);
   }

@@ -223,7 +223,7 @@ export class Variables {
   #refusal(result: VariablesResult, workflowId: string): DomainError {
     const { registry } = this.#deps;
     if (result.result === "closed") {
-      registry.noteClosed(workflowId, false);
+      registry.noteFoundClosed(workflowId);
       return new DomainError(
         "failed_precondition",
         `workflow ${workflowId} is closed; its variables can be read, not changed`,
