@@ -9,6 +9,7 @@ import { publish } from "./publish.ts";
 import { replay } from "./replay.ts";
 import { sessions } from "./sessions.ts";
 import { slowReader } from "./slow-reader.ts";
+import { streams } from "./streams.ts";
 import { variables } from "./variables.ts";
 import { watchers } from "./watchers.ts";
 import { wideTree } from "./wide-tree.ts";
@@ -26,4 +27,5 @@ export const cases: readonly Case[] = [
   watchers,
   multiplex,
   wideTree,
+  streams,
 ];
