@@ -63,9 +63,12 @@ export class Bench {
     return child;
   }
 
-  /** Runs `act` between the beginning and the end of a measuring phase of all these processes and of Postgres. */
+  /**
+   * Runs `act` between the beginning and the end of a measuring phase of all these processes and of Postgres. Several
+   * servers are one: their CPU and memory are added up, and the profile is that of the first.
+   */
   async measure<T>(
-    server: Measurable | undefined,
+    server: Measurable | readonly Measurable[] | undefined,
     loads: readonly Measurable[],
     act: () => Promise<T>,
   ): Promise<{ readonly result: T; readonly used: Used }> {
@@ -74,29 +77,32 @@ export class Bench {
     const commitsBefore = await this.#databases.commits();
     const databaseBefore = await databaseCpuUs(postmaster);
     await Promise.all(loads.map((load) => load.own("begin", false)));
-    await server?.own("begin", onProfile !== undefined);
+    const servers = server === undefined ? [] : [server].flat();
+    await Promise.all(servers.map((each, i) => each.own("begin", i === 0 && onProfile !== undefined)));
     const began = performance.now();
     const result = await act();
     const seconds = (performance.now() - began) / 1000;
-    const ended = await server?.own("end");
+    const ended = await Promise.all(servers.map((each) => each.own("end")));
     const loadUsages = await Promise.all(loads.map((load) => load.own("end")));
     const databaseAfter = await databaseCpuUs(postmaster);
     const commits = this.#hasDatabase ? (await this.#databases.commits()) - commitsBefore : 0;
-    if (ended?.profile !== undefined) await onProfile?.(ended.profile);
+    const profile = ended[0]?.profile;
+    if (profile !== undefined) await onProfile?.(profile);
+    const usage = ended.length === 0 ? undefined : addUp(ended.map((each) => each.usage));
     const percent = (us: number, of: number) => (us / of / 1e6) * 100;
     const figures: Figures = {
-      ...(ended === undefined
+      ...(usage === undefined
         ? {}
         : {
-            serverCpuPercent: percent(ended.usage.cpuUs, ended.usage.seconds),
-            rssMb: ended.usage.rssPeak / 2 ** 20,
+            serverCpuPercent: percent(usage.cpuUs, usage.seconds),
+            rssMb: usage.rssPeak / 2 ** 20,
           }),
       ...(databaseBefore === undefined || databaseAfter === undefined
         ? {}
         : { databaseCpuPercent: percent(Math.max(0, databaseAfter - databaseBefore), seconds) }),
       loadCpuPercent: loadUsages.reduce((sum, { usage }) => sum + percent(usage.cpuUs, usage.seconds), 0),
     };
-    return { result, used: { seconds, server: ended?.usage, commits, figures } };
+    return { result, used: { seconds, server: usage, commits, figures } };
   }
 
   async close(): Promise<void> {
@@ -110,4 +116,15 @@ export class Bench {
     }
     if (failures.length > 0) throw new AggregateError(failures, "closing a run failed");
   }
+}
+
+function addUp(usages: readonly Usage[]): Usage {
+  const sum = (of: (usage: Usage) => number) => usages.reduce((total, usage) => total + of(usage), 0);
+  return {
+    seconds: sum((usage) => usage.seconds) / usages.length,
+    cpuUs: sum((usage) => usage.cpuUs),
+    rssStart: sum((usage) => usage.rssStart),
+    rssEnd: sum((usage) => usage.rssEnd),
+    rssPeak: sum((usage) => usage.rssPeak),
+  };
 }

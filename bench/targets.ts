@@ -19,13 +19,25 @@ export interface Target {
   untilQuiet?(limitMs: number): Promise<number>;
   /** Makes so many memory spaces and gives their names. */
   spaces(count: number): Promise<string[]>;
+  /** Instances over the same database, beside `server`. */
+  readonly others: readonly Instance[];
 }
+
+export interface Instance {
+  readonly server: Measurable;
+  readonly address: Address;
+}
+
+/** All instances of a target. */
+export const instancesOf = (target: Target): readonly Instance[] => [target, ...target.others];
 
 export interface TargetOptions {
   /** For Tributary: a database that was prepared; else an empty one is made. */
   readonly databaseUrl?: string | undefined;
   /** For the others: a stored stream, in memory. */
   readonly history?: History | undefined;
+  /** For Tributary: instances that tell each other by NATS. Absent: one, with the bus in memory. */
+  readonly overNats?: number | undefined;
 }
 
 export const targets = {
@@ -46,15 +58,25 @@ const creating = 32;
 async function openTributary(bench: Bench, options: TargetOptions): Promise<Target> {
   const adminKey = randomUUID();
   const databaseUrl = options.databaseUrl ?? (await bench.database());
-  const server = await bench.spawn("tributary server", { databaseUrl, adminKey });
+  const nats = options.overNats === undefined ? undefined : await bench.spawn("nats server", undefined);
+  const natsUrl = await nats?.call("url");
+  const start = () => bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl });
+  const server = await start();
   const url = await server.call("url");
   const admin = createTributaryClient({ baseUrl: url, apiKey: adminKey });
   const roles = [Role.READ, Role.PUBLISH, Role.MANAGE];
   const { key } = await admin.admin.createApiKey({ tenantSlug: tenant, roles });
   admin.close();
+  const headers = { authorization: `Bearer ${key}` };
+  const others: Instance[] = [];
+  for (let i = 1; i < (options.overNats ?? 1); i += 1) {
+    const other = await start();
+    others.push({ server: other, address: { url: await other.call("url"), headers } });
+  }
   return {
     server,
-    address: { url, headers: { authorization: `Bearer ${key}` } },
+    others,
+    address: { url, headers },
     apiKey: key,
     workflows: (count) =>
       each(
@@ -97,6 +119,7 @@ async function openBaseline(
   const server = await bench.spawn(role, { history });
   return {
     server,
+    others: [],
     address: { url: await server.call("url"), headers: {} },
     apiKey: "",
     workflows: async (count) => Array.from({ length: count }, () => randomUUID() as string),

@@ -223,6 +223,13 @@ async function open(
   const stopRestored = bus.onRestored(() => {
     hub.checkNow();
     watches.checkNow();
+    registry.doubtAll();
+    const look = (what: string, looked: Promise<void>) =>
+      looked.catch((error: Error) =>
+        failuresOf("bus")(`looking for ${what} failed; it is done again`, error),
+      );
+    void look("sessions taken elsewhere", sessions.keepLeases());
+    void look("revoked keys", sweep.now());
   });
   const tellBus = () => {
     const trouble = bus.degraded();

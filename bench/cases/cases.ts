@@ -3,6 +3,7 @@ import type { Case } from "./case.ts";
 import { fanOut } from "./fan-out.ts";
 import { idleReaders } from "./idle-readers.ts";
 import { idleSessions } from "./idle-sessions.ts";
+import { instances } from "./instances.ts";
 import { latency } from "./latency.ts";
 import { multiplex } from "./multiplex.ts";
 import { publish } from "./publish.ts";
@@ -28,4 +29,5 @@ export const cases: readonly Case[] = [
   multiplex,
   wideTree,
   streams,
+  instances,
 ];

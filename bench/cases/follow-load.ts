@@ -9,7 +9,7 @@ import type { Scope } from "../load/subscription.ts";
 import type { SettledMemory } from "../measure/usage.ts";
 import type { Child } from "../processes/spawn.ts";
 import type { Figures } from "../report/figures.ts";
-import type { Target } from "../targets.ts";
+import { instancesOf, type Target } from "../targets.ts";
 
 export interface FollowLoad {
   /** Roots that are made, written in turn and read in turn; or which are. */
@@ -26,6 +26,8 @@ export interface FollowLoad {
   readonly eventsPerMessage: number;
   readonly payloadBytes: number;
   readonly via: Via;
+  /** Read from another instance than that to which is published. */
+  readonly across?: true;
   /** Length, in measuring phases; 1 if absent. */
   readonly phases?: number;
   /** Also measures the server's memory after garbage collection, before and after, with all readers still there. */
@@ -81,7 +83,9 @@ export async function runFollowLoad(
   load: FollowLoad,
   after?: (running: RunningLoad) => Promise<void>,
 ): Promise<FollowResult> {
-  const reader = await bench.spawn("reader", target.address);
+  const readFrom = load.across ? target.others[0] : target;
+  if (readFrom === undefined) throw new Error("there is no other instance to read from");
+  const reader = await bench.spawn("reader", readFrom.address);
   const publisher = await bench.spawn("publisher", target.address);
   const { written, read } = await toFollowed(target, load.workflows);
   const idle = await openReaders(target, reader, read, load);
@@ -100,7 +104,8 @@ export async function runFollowLoad(
   const settle = () => (load.settled ? target.server.own("settledMemory") : undefined);
   const before = await settle();
   await reader.call("reset");
-  const { result, used } = await bench.measure(target.server, [reader, publisher], async () => {
+  const servers = instancesOf(target).map((instance) => instance.server);
+  const { result, used } = await bench.measure(servers, [reader, publisher], async () => {
     const published = await publisher.call("openLoop", {
       ...load,
       workflows: written,

@@ -1,6 +1,7 @@
 /** Everything that can run in a child process, by name. Loaded there alone, so that each process holds only what it is. */
 export const roles = {
   "tributary server": () => import("./tributary-server.ts"),
+  "nats server": () => import("./nats-server.ts"),
   "stock connect-node server": () => import("../baselines/stock-connect-server.ts"),
   "raw http2 server": () => import("../baselines/raw-http2-server.ts"),
   publisher: () => import("../load/publisher.ts"),

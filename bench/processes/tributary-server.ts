@@ -7,10 +7,18 @@ import { nowUs } from "../measure/clock.ts";
 /** How often it looks whether anybody is still there, ms. */
 const lookEveryMs = 2;
 
-export async function open({ databaseUrl, adminKey }: { databaseUrl: string; adminKey: string }) {
+export interface ServerOptions {
+  readonly databaseUrl: string;
+  readonly adminKey: string;
+  /** Absent: the bus in memory. */
+  readonly natsUrl?: string | undefined;
+}
+
+export async function open({ databaseUrl, adminKey, natsUrl }: ServerOptions) {
   const server = await startServer(
     readConfig({
       DATABASE_URL: databaseUrl,
+      NATS_URL: natsUrl,
       TRIBUTARY_ADMIN_KEY: adminKey,
       PORT: "0",
       LOG_LEVEL: "error",

@@ -84,6 +84,8 @@ const secondLookMs = 60_000;
 export class Registry {
   readonly store: WorkflowStore;
   readonly #deps: RegistryDeps;
+  /** What was read before is read again when it is next asked for, ms. */
+  #doubtedMs = Number.NEGATIVE_INFINITY;
   /** By root: what is known of its tree. */
   readonly #trees = new Map<string, Set<string>>();
   readonly #cache = new LRUCache<string, Cached>({
@@ -108,7 +110,8 @@ export class Registry {
     const id = workflowId.toLowerCase();
     const cached = this.#cache.get(id) ?? this.note(await this.store.find(id), id);
     assertMayAccess(access, cached.identity);
-    if (this.#deps.clock.now() - cached.readMs >= secondLookMs) void this.#lookAgain(id, cached);
+    const isOld = this.#deps.clock.now() - cached.readMs >= secondLookMs || cached.readMs < this.#doubtedMs;
+    if (isOld) void this.#lookAgain(id, cached);
     return cached;
   }
 
@@ -164,6 +167,11 @@ export class Registry {
   noteDeleted(root: string): void {
     this.#forgetTree(root);
     this.#deps.news.tell("tree_deleted", { workflowId: root });
+  }
+
+  /** News may have been lost until now. */
+  doubtAll(): void {
+    this.#doubtedMs = this.#deps.clock.now();
   }
 
   forget(workflowId: string): void {

@@ -60,6 +60,7 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   variables: ["updatesPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
   watchers: ["p50Ms", "p99Ms", "deliveriesPerSecond", "eventsPerMessage", "serverCpuUsPerDelivery"],
   multiplex: ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
+  instances: ["eventsPerSecond", "serverCpuPercent", "databaseCpuPercent", "rssMb"],
   streams: ["eventsPerSecond", "p50Ms", "p99Ms", "serverCpuUsPerEvent"],
   "wide tree": ["eventsPerSecond", "deliveriesPerSecond", "p50Ms", "serverCpuUsPerEvent", "goneMs"],
 };

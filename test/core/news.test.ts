@@ -96,6 +96,21 @@ test("a workflow is read again after a minute, beside the call that asks; so los
   expect((await world.require("w")).hints).toEqual({ closed: true, cancelRequested: true });
 });
 
+test("after lost news all that was read before is read again when it is asked for, once", async () => {
+  const world = new World();
+  world.set("w", ["w"]);
+  await world.require("w");
+  world.clock.move(1);
+  world.registry.doubtAll();
+  world.set("w", ["w"], { cancelRequestedMs: 5 });
+  for (let i = 0; i < 3; i++) {
+    await world.require("w");
+    await settled();
+  }
+  expect(world.asked).toBe(2);
+  expect((await world.require("w")).hints.cancelRequested).toBe(true);
+});
+
 test("while the database is away what is known stays, and each call tries again", async () => {
   const world = new World();
   world.set("w", ["w"]);
