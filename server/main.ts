@@ -172,7 +172,9 @@ async function open(
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
   closers.push({ name: "the watches of registries", close: () => watches.close() });
-  const calls = new OpenCalls({ clock, random });
+  // What has a date, or is compared with one that another instance made, goes by the clock that all share.
+  const databaseClock = { now: () => databaseWatch.now(), after: clock.after };
+  const calls = new OpenCalls({ clock: databaseClock, random });
   const appender = new Appender(
     { store, bus, clock, random, traffic, onFailure: failuresOf("appender") },
     { commitConnections: config.COMMIT_CONNECTIONS },
@@ -201,7 +203,7 @@ async function open(
   const tokens = new StreamTokens(tenants);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
   const authenticator = new Authenticator(
-    { store: tenants, tokens, clock },
+    { store: tenants, tokens, clock: databaseClock },
     { adminKey: config.TRIBUTARY_ADMIN_KEY, devKey },
   );
   const sweep = startRevocationSweep({
@@ -262,6 +264,7 @@ async function open(
     hub,
     store,
     clock,
+    databaseNow: databaseClock.now,
     registry,
     changes,
     watches,

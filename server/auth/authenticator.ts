@@ -31,7 +31,12 @@ export class Authenticator {
   readonly #keys: LRUCache<string, StoredKey, Buffer>;
 
   constructor(
-    deps: { readonly store: CredentialStore; readonly tokens: StreamTokens; readonly clock: Clock },
+    deps: {
+      readonly store: CredentialStore;
+      readonly tokens: StreamTokens;
+      /** The database's, by which tokens expire. */
+      readonly clock: Clock;
+    },
     options: AuthenticatorOptions,
   ) {
     this.#store = deps.store;

@@ -6,8 +6,9 @@ export interface Clock {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** Never steps, whatever becomes of the machine's wall clock: what is counted with it is how much time has passed. */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now: () => Math.floor(performance.timeOrigin + performance.now()),
   after(delayMs, callback) {
     const timer = setTimeout(callback, delayMs);
     timer.unref();

@@ -17,7 +17,7 @@ export interface CallOwner {
   readonly tenant: string | undefined;
   /** The API key, also that with which a stream token was made; undefined for keys that cannot be revoked. */
   readonly apiKeyId: string | undefined;
-  /** When the credential expires, ms; undefined: never. */
+  /** When the credential expires, ms by the clock of `OpenCalls`; undefined: never. */
   readonly expiresMs: number | undefined;
 }
 
@@ -66,6 +66,7 @@ class Call implements OpenCall {
 /** Timers of Node hold at most 2^31-1 ms. */
 const longestTimerMs = 2 ** 31 - 1;
 
+/** Its clock is the database's, by which credentials expire. */
 export class OpenCalls {
   readonly #clock: Clock;
   readonly #random: () => number;

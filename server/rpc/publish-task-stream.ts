@@ -8,7 +8,6 @@ import {
   TaskEventBatchSchema,
   TaskEventSchema,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
-import type { Clock } from "../core/clock.ts";
 import { payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Registry } from "../core/registry.ts";
@@ -19,7 +18,8 @@ import { invalidReason } from "./validation.ts";
 
 export interface PublishTaskStreamDeps extends SessionCallDeps {
   readonly registry: Registry;
-  readonly clock: Clock;
+  /** ms by the database's clock: the time of an event that comes without one. */
+  readonly databaseNow: () => number;
 }
 
 export function publishTaskStream(
@@ -33,7 +33,7 @@ export function publishTaskStream(
       const { identity } = await deps.registry.require(access, init.workflowId);
       return {
         target: { streamId: identity.streamId, workflow: identity, space: undefined },
-        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.clock.now()),
+        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.databaseNow()),
       };
     },
   };

@@ -11,7 +11,6 @@ import {
   TaskStreamService,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
-import type { Clock } from "../core/clock.ts";
 import { DomainError } from "../core/errors.ts";
 import { type NewEvent, payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -24,7 +23,8 @@ import { invalidReason } from "./validation.ts";
 
 export interface TaskStreamDeps extends PublishDeps, PublishTaskStreamDeps {
   readonly calls: OpenCalls;
-  readonly clock: Clock;
+  /** ms by the database's clock: the time of an event that comes without one. */
+  readonly databaseNow: () => number;
   readonly logBug: LogBug;
 }
 
@@ -48,7 +48,7 @@ async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataReque
       sequence: Number(request.sequence),
       type: request.type,
       payload: request.payload,
-      timestampMs: Number(request.timestampMs) || deps.clock.now(),
+      timestampMs: Number(request.timestampMs) || deps.databaseNow(),
     },
     request.waitForDurable,
   );
@@ -118,7 +118,7 @@ async function addMessage(
     return taken;
   }
   const valid = wrong?.index === undefined ? request.events : request.events.slice(0, wrong.index);
-  const now = deps.clock.now();
+  const now = deps.databaseNow();
   await publishing.add(
     valid.map((event) => toNewEvent(event, producerId, now)),
     taken,

@@ -2,14 +2,14 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import type { StreamTokens } from "../auth/stream-token.ts";
-import type { Clock } from "../core/clock.ts";
 import type { Registry } from "../core/registry.ts";
 import { accessOf, principalOf } from "./context.ts";
 
 export interface TokenDeps {
   readonly tokens: StreamTokens;
   readonly registry: Registry;
-  readonly clock: Clock;
+  /** ms by the database's clock. */
+  readonly databaseNow: () => number;
 }
 
 const defaultTtlSeconds = 900;
@@ -28,7 +28,7 @@ export function tokenService(router: ConnectRouter, deps: TokenDeps): void {
           includeVariables,
         },
         ttlSeconds || defaultTtlSeconds,
-        deps.clock.now(),
+        deps.databaseNow(),
       );
       return { token, expiresMs: BigInt(expiresMs) };
     },

@@ -27,6 +27,8 @@ export interface RecallDeps {
   readonly hub: Pick<Hub, "acquire" | "release">;
   readonly calls: OpenCalls;
   readonly clock: Clock;
+  /** ms by the database's clock. */
+  readonly databaseNow: () => number;
 }
 
 export interface RecallRequest {
@@ -224,7 +226,7 @@ class Recall implements ScopeReader {
       upTo: this.#cursor,
       limit: maxResults || 100,
       minScore,
-      nowMs: this.#deps.clock.now(),
+      nowMs: this.#deps.databaseNow(),
     });
     let results = 0;
     let at = 0;

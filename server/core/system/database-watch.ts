@@ -30,9 +30,9 @@ export class DatabaseWatch {
     this.#deps = deps;
   }
 
-  /** ms by the database's clock. */
+  /** ms by the database's clock, a whole number. */
   now(): number {
-    return this.#deps.clock.now() + (this.#offsetMs ?? 0);
+    return Math.round(this.#deps.clock.now() + (this.#offsetMs ?? 0));
   }
 
   /** Resolves after the first try. */
