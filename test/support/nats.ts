@@ -5,6 +5,9 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { findNatsServer } from "./tools.ts";
 
@@ -13,6 +16,8 @@ export const natsServer = await findNatsServer();
 export interface TestNats {
   readonly url: string;
   readonly port: number;
+  /** Subjects that clients are subscribed to; once for each subscription. */
+  subscriptions(): Promise<string[]>;
   /** It lives, its connections stay, and it does nothing; until `resume`. */
   pause(): void;
   resume(): void;
@@ -23,26 +28,39 @@ export interface TestNats {
   stop(): Promise<void>;
 }
 
-/** More arguments of nats-server, like `--max_payload`, `--user`. */
-export async function startNats(...more: string[]): Promise<TestNats> {
+/** `config`: text of a nats-server's configuration file, with users, permissions, bounds. */
+export async function startNats(config = ""): Promise<TestNats> {
+  const folder = await mkdtemp(join(tmpdir(), "tributary-test-nats-"));
+  const file = join(folder, "nats.conf");
+  await writeFile(file, config);
+  const more = ["-c", file];
   let running = await run(-1, more);
   const { port } = running;
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    async subscriptions() {
+      const answer = await fetch(`http://127.0.0.1:${running.monitorPort}/connz?subs=1`);
+      const { connections } = (await answer.json()) as { connections: { subscriptions_list?: string[] }[] };
+      return connections.flatMap((connection) => connection.subscriptions_list ?? []);
+    },
     pause: () => process.kill(running.pid, "SIGSTOP"),
     resume: () => process.kill(running.pid, "SIGCONT"),
     kill: () => running.kill(),
     async start() {
       running = await run(port, more);
     },
-    stop: () => running.kill(),
+    async stop() {
+      await running.kill();
+      await rm(folder, { recursive: true, force: true });
+    },
   };
 }
 
 interface Running {
   readonly pid: number;
   readonly port: number;
+  readonly monitorPort: number;
   kill(): Promise<void>;
 }
 
@@ -52,7 +70,7 @@ const keeper = '"$@" & pid=$!; echo "pid $pid"; read -r _; kill -9 $pid; wait $p
 async function run(port: number, more: readonly string[]): Promise<Running> {
   const { path } = natsServer;
   if (path === undefined) throw new Error(natsServer.missing);
-  const args = ["-a", "127.0.0.1", "-p", String(port), ...more];
+  const args = ["-a", "127.0.0.1", "-p", String(port), "-m", "-1", ...more];
   // Its own session: Ctrl-C must not reach the shell before it has killed the server.
   const shell = spawn("/bin/sh", ["-c", `{ ${keeper}; } 2>&1`, "sh", path, ...args], {
     detached: true,
@@ -66,14 +84,16 @@ async function run(port: number, more: readonly string[]): Promise<Running> {
   const lines: string[] = [];
   let pid = 0;
   let listening = 0;
+  let monitorPort = 0;
   const reader = createInterface({ input: shell.stdout });
   for await (const line of reader) {
     lines.push(line);
     pid = Number(/^pid (\d+)/.exec(line)?.[1] ?? pid);
     listening = Number(/client connections on 127\.0\.0\.1:(\d+)/.exec(line)?.[1] ?? listening);
+    monitorPort = Number(/http monitor on 127\.0\.0\.1:(\d+)/.exec(line)?.[1] ?? monitorPort);
     if (/Server is ready/.test(line)) {
       shell.stdout.resume();
-      return { pid, port: listening, kill };
+      return { pid, port: listening, monitorPort, kill };
     }
     if (/\[FTL\]|exited/.test(line)) break;
   }
