@@ -327,10 +327,10 @@ describe.skipIf(natsServer.missing !== undefined)("with a NATS that checks who c
   });
 
   test("a wrong password is told without it, and tried again for ever", async () => {
-    await withBus(users, "trib:pw@", async (bus) => {
+    await withBus(users, "trib:pw@", async (bus, nats) => {
       const said = new Set<string | undefined>([bus.degraded()]);
       bus.onChange(() => said.add(bus.degraded()));
-      await new Promise((resolve) => setTimeout(resolve, 1500)); // several tries
+      await until(async () => expect(await nats.connectionsSoFar()).toBeGreaterThan(3));
       expect([...said].join()).toMatch(/^NATS is away: .*Authorization/i);
       expect([...said].join()).not.toMatch(secrets);
     });

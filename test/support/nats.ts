@@ -18,6 +18,8 @@ export interface TestNats {
   readonly port: number;
   /** Subjects that clients are subscribed to; once for each subscription. */
   subscriptions(): Promise<string[]>;
+  /** Also those that it refused. */
+  connectionsSoFar(): Promise<number>;
   /** It lives, its connections stay, and it does nothing; until `resume`. */
   pause(): void;
   resume(): void;
@@ -34,24 +36,38 @@ export async function startNats(config = ""): Promise<TestNats> {
   const file = join(folder, "nats.conf");
   await writeFile(file, config);
   const more = ["-c", file];
-  let running = await run(-1, more);
+  let running: Running | undefined = await run(-1, more);
   const { port } = running;
+  /** Its process id belongs to somebody else once it has ended. */
+  const there = (): Running => {
+    if (running === undefined) throw new Error("nats-server does not run");
+    return running;
+  };
+  const monitor = async (path: string): Promise<unknown> =>
+    (await fetch(`http://127.0.0.1:${there().monitorPort}/${path}`)).json();
+  const kill = async () => {
+    await running?.kill();
+    running = undefined;
+  };
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
     async subscriptions() {
-      const answer = await fetch(`http://127.0.0.1:${running.monitorPort}/connz?subs=1`);
-      const { connections } = (await answer.json()) as { connections: { subscriptions_list?: string[] }[] };
+      type Answer = { connections: { subscriptions_list?: string[] }[] };
+      const { connections } = (await monitor("connz?subs=1")) as Answer;
       return connections.flatMap((connection) => connection.subscriptions_list ?? []);
     },
-    pause: () => process.kill(running.pid, "SIGSTOP"),
-    resume: () => process.kill(running.pid, "SIGCONT"),
-    kill: () => running.kill(),
+    async connectionsSoFar() {
+      return ((await monitor("varz")) as { total_connections: number }).total_connections;
+    },
+    pause: () => process.kill(there().pid, "SIGSTOP"),
+    resume: () => process.kill(there().pid, "SIGCONT"),
+    kill,
     async start() {
       running = await run(port, more);
     },
     async stop() {
-      await running.kill();
+      await kill();
       await rm(folder, { recursive: true, force: true });
     },
   };
