@@ -54,8 +54,9 @@ describe.each(seeds(full ? 5 : 1))("with seed %i", (seed) => {
       const late = [];
       for (let round = 0; round < rounds; round++) {
         const workflowId = random.pick(workflows);
-        if (random.chance(0.1)) workflows.push(await newWorkflow(any(), workflowId));
-        else if (random.chance(0.1)) await setVariable(any(), root, "x", round);
+        const dice = random.next();
+        if (dice < 0.1) workflows.push(await newWorkflow(any(), workflowId));
+        else if (dice < 0.2) await setVariable(any(), root, "x", round);
         else
           await publish(
             any(),
