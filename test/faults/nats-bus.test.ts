@@ -1,4 +1,6 @@
 /** The bus on a NATS that is away, silent, slow, strict or full of others' rubbish. */
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { connect } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createNatsBus } from "../../server/bus/nats-bus.ts";
@@ -62,7 +64,7 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
     test("the bus opens, serves its own instance, and the others when NATS is there", async () => {
       await nats.kill();
       const bus = await open();
-      expect(bus.degraded()).toMatch(/^NATS is away: connection refused/);
+      expect(bus.degraded()).toBe(`NATS is away: connect ECONNREFUSED 127.0.0.1:${nats.port}`);
       const changes: (string | undefined)[] = [];
       bus.onChange(() => changes.push(bus.degraded()));
       let restored = 0;
@@ -84,6 +86,36 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
       await until(() => expect(heard).toEqual([1, 2]));
       await until(() => expect(signals).toEqual(["mine", "theirs"]));
       expect(changes).toEqual([undefined]);
+    });
+
+    test("a server that accepts and says nothing costs no connection with each try", {
+      timeout: 30_000,
+    }, async () => {
+      const sockets = () =>
+        process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
+      const before = sockets();
+      await nats.pause();
+      const proxy = await startTcpProxy("127.0.0.1", nats.port);
+      const bus = await open(`nats://127.0.0.1:${proxy.port}`);
+      expect(bus.degraded()).toBe("NATS is away: no answer within 2000 ms");
+      await until(() => expect(proxy.accepted).toBeGreaterThan(3), 20_000);
+      // Its own and the two ends of the proxy.
+      expect(sockets() - before).toBeLessThanOrEqual(4);
+      nats.resume();
+      await until(() => expect(bus.degraded()).toBeUndefined());
+      await bus.close();
+      await proxy.close();
+    });
+
+    test("what is not NATS is not taken for it", async () => {
+      const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const bus = await open(`nats://127.0.0.1:${port}`);
+      expect(bus.degraded()).toBe("NATS is away: what answers is not NATS");
+      await bus.close();
+      server.close();
     });
 
     test("it closes at once, also when it never had a connection", async () => {
@@ -122,7 +154,7 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
     const stream = newId();
     let restored = 0;
     here.onRestored(() => restored++);
-    nats.pause();
+    await nats.pause();
     const startMs = performance.now();
     const heard = await hear(here, stream);
     expect(performance.now() - startMs).toBeGreaterThan(900);
@@ -184,7 +216,7 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
     const bus = await open();
     const stream = newId();
     const heard = await hear(bus, stream);
-    nats.pause();
+    await nats.pause();
     const large = withEntries(stream, 1, ["x".repeat(MiB / 2)]);
     const before = process.memoryUsage();
     const held = () => {

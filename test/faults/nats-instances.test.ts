@@ -202,7 +202,7 @@ describe.skipIf(natsServer.missing !== undefined)("two instances with NATS", () 
   }, async () => {
     const root = await newWorkflow(here);
     await publish(here, [token(root, "before")]);
-    nats.pause();
+    await nats.pause();
     try {
       const startMs = performance.now();
       await using reader = tree(there, root);

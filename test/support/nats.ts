@@ -3,13 +3,16 @@
  * parent is a shell that waits on a pipe which only this process holds, and then kills it; so it also ends when the tests
  * are killed, or when it is paused.
  */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { expect } from "vitest";
 import { findNatsServer } from "./tools.ts";
+import { until } from "./until.ts";
 
 export const natsServer = await findNatsServer();
 
@@ -21,7 +24,7 @@ export interface TestNats {
   /** Also those that it refused. */
   connectionsSoFar(): Promise<number>;
   /** It lives, its connections stay, and it does nothing; until `resume`. */
-  pause(): void;
+  pause(): Promise<void>;
   resume(): void;
   /** Kills it; `start` brings it back on the same port. */
   kill(): Promise<void>;
@@ -60,8 +63,13 @@ export async function startNats(config = ""): Promise<TestNats> {
     async connectionsSoFar() {
       return ((await monitor("varz")) as { total_connections: number }).total_connections;
     },
-    pause: () => process.kill(there().pid, "SIGSTOP"),
-    resume: () => process.kill(there().pid, "SIGCONT"),
+    async pause() {
+      const { pid } = there();
+      process.kill(pid, "SIGSTOP");
+      // The signal takes its time, in which answers still come.
+      await until(async () => expect(await stateOf(pid)).toMatch(/^T/));
+    },
+    resume: () => void process.kill(there().pid, "SIGCONT"),
     kill,
     async start() {
       running = await run(port, more);
@@ -72,6 +80,9 @@ export async function startNats(config = ""): Promise<TestNats> {
     },
   };
 }
+
+const stateOf = async (pid: number): Promise<string> =>
+  (await promisify(execFile)("ps", ["-o", "stat=", "-p", String(pid)])).stdout.trim();
 
 interface Running {
   readonly pid: number;
