@@ -10,6 +10,7 @@ import { type Logger, pino } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import { findRestore } from "../db/restored.ts";
 import { readNow } from "../db/statements/read-now.ts";
 import { assertComplete } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
@@ -68,6 +69,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+/** The signal that a tree was deleted; it says its root. */
+const deletedTopic = "deleted-trees";
 const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
 /** How often the certificate's files are looked at, ms. */
@@ -161,6 +164,8 @@ async function open(
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry(createPgWorkflowStore(store.pool));
+  const stopListening = await bus.onSignal(deletedTopic, (root) => registry.forgetTree(String(root)));
+  closers.push({ name: "the registry", close: stopListening });
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
   closers.push({ name: "the watches of registries", close: () => watches.close() });
@@ -230,6 +235,11 @@ async function open(
     busTrouble: () => bus.degraded(),
   });
   await databaseWatch.start();
+  const restore = await findRestore(store.pool);
+  if (restore !== undefined) {
+    log.warn(restore);
+    systemEvents.emit({ type: SystemEventType.WARNING, component: "database", message: restore });
+  }
   const stopHealth = appender.onWaitChange(() => health.look());
   const stopPressure = watchPressure(appender.lanes, systemEvents);
   closers.push({
@@ -246,6 +256,7 @@ async function open(
     store,
     clock,
     registry,
+    tellDeleted: (root: string) => bus.signal(deletedTopic, root),
     changes,
     watches,
     calls,

@@ -1,9 +1,13 @@
 /**
  * Which workflows exist, who owns them, who is whose child. The facts that never change are cached; what changes is
  * decided by `append` under the stream's lock and only hinted at here, for answers that are given before the commit.
+ *
+ * Another instance may delete a tree, and somebody, of another tenant too, may make one anew under the same id. What is
+ * remembered then names a stream that does not exist: whatever is done with it finds nothing, and forgets. A deletion is
+ * signalled; without the signal it is forgotten after a minute. And nobody is turned away by memory alone.
  */
 import { LRUCache } from "lru-cache";
-import { type Access, assertMayAccess, type WorkflowIdentity } from "./access.ts";
+import { type Access, assertMayAccess, mayAccess, type WorkflowIdentity } from "./access.ts";
 import { DomainError } from "./errors.ts";
 
 export interface Workflow extends WorkflowIdentity {
@@ -50,9 +54,12 @@ export interface WorkflowStore {
     size: number,
     afterOffset: number,
   ): Promise<{ workflows: readonly Workflow[]; nextOffset: number | undefined }>;
-  /** Removes a closed tree; undefined: something in it is open. */
-  deleteTree(root: WorkflowIdentity): Promise<number | undefined>;
+  /** Removes a closed tree. */
+  deleteTree(root: WorkflowIdentity): Promise<DeletedTree>;
 }
+
+/** How many entries could still be read; or it is not there, or something in it is open. */
+export type DeletedTree = { readonly entries: number } | "unknown" | "open";
 
 /** What this instance has seen of a workflow; may be behind, never ahead. */
 export interface WorkflowHints {
@@ -65,9 +72,11 @@ interface Cached {
   readonly hints: WorkflowHints;
 }
 
+const rememberedMs = 60_000;
+
 export class Registry {
   readonly store: WorkflowStore;
-  readonly #cache = new LRUCache<string, Cached>({ max: 50_000 });
+  readonly #cache = new LRUCache<string, Cached>({ max: 50_000, ttl: rememberedMs });
 
   constructor(store: WorkflowStore) {
     this.store = store;
@@ -76,7 +85,9 @@ export class Registry {
   /** The workflow if it exists and the caller may touch it. Throws not_found or permission_denied. */
   async require(access: Access, workflowId: string): Promise<Cached> {
     const id = workflowId.toLowerCase();
-    const cached = this.#cache.get(id) ?? this.note(await this.store.find(id), id);
+    const remembered = this.#cache.get(id);
+    if (remembered !== undefined && mayAccess(access, remembered.identity)) return remembered;
+    const cached = this.note(await this.store.find(id), id);
     assertMayAccess(access, cached.identity);
     return cached;
   }
@@ -89,9 +100,19 @@ export class Registry {
     return found as Workflow;
   }
 
+  /** Throws not_found if it is not there any more: asked where nothing was found of it. */
+  async assertCurrent({ workflowId, streamId }: WorkflowIdentity): Promise<void> {
+    const found = await this.store.find(workflowId);
+    if (found?.streamId === streamId) return;
+    this.forget(workflowId);
+    throw unknownWorkflow(workflowId);
+  }
+
   note(found: Workflow | undefined, workflowId: string): Cached {
     if (found === undefined) throw unknownWorkflow(workflowId);
-    const hints = this.#cache.get(found.workflowId)?.hints ?? { closed: false, cancelRequested: false };
+    const known = this.#cache.get(found.workflowId);
+    const isSame = known?.identity.streamId === found.streamId;
+    const hints = isSame ? known.hints : { closed: false, cancelRequested: false };
     hints.closed ||= found.status !== 1;
     hints.cancelRequested ||= found.cancelRequestedMs !== undefined;
     const { tenant, streamId, path } = found;

@@ -198,7 +198,7 @@ describe("by age", () => {
     for (const stream of [open, ended, limited]) await publish(stream, 4);
     await run(close(ended, ended));
     // As the migration finds it.
-    await database.pool.query("delete from closed_tree");
+    await database.pool.query("delete from closed_tree where tenant_slug = $1", [tenant]);
     await database.pool.query("update workflow set retention_max_events = 2 where workflow_id = $1", [
       limited,
     ]);
