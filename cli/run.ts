@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import packageJson from "../package.json" with { type: "json" };
 import { Cli } from "./cli.ts";
+import { addAfterRestore } from "./commands/after-restore.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addEvents } from "./commands/events.ts";
 import { addKey } from "./commands/key/key.ts";
@@ -64,6 +65,7 @@ function createProgram(cli: Cli): Command {
     addStats,
     addEvents,
     addMigrate,
+    addAfterRestore,
   ]) {
     add(program, cli);
   }

@@ -103,6 +103,8 @@ export const stream = pgTable(
     nextOffset: count("next_offset").notNull().default(1),
     /** Changes when the stream was restored; begins with the clock so that a tree made anew has another one. */
     epoch: count("epoch").notNull().default(nowMs),
+    /** When the tail passes this, the stream holds more than it is to keep: see 0008_retention.sql. null: it keeps all. */
+    trimAt: count("trim_at"),
   },
   (t) => [
     check("stream_kind_known", sql`${t.kind} in (1, 2)`),
@@ -118,8 +120,64 @@ export const streamFloor = pgTable(
       .primaryKey()
       .references(() => stream.streamId, { onDelete: "cascade" }),
     floorOffset: count("floor_offset").notNull(),
+    /** Rows up to here are gone. Those between this and the floor are still to be deleted; nobody reads them. */
+    deletedTo: count("deleted_to").notNull().default(0),
   },
-  (t) => [check("stream_floor_positive", sql`${t.floorOffset} >= 0`)],
+  (t) => [
+    index("stream_floor_undeleted").on(t.streamId).where(sql`deleted_to < floor_offset`),
+    check("stream_floor_positive", sql`${t.floorOffset} >= 0`),
+  ],
+);
+
+/**
+ * Trees whose last workflow has closed and whose entries are still there: what retention by age looks through. Written by a
+ * trigger on `workflow`. Not those that are to be kept whatever their tenant says. Without a foreign key, as `retention_due`.
+ */
+export const closedTree = pgTable(
+  "closed_tree",
+  {
+    streamId: uuid("stream_id").primaryKey(),
+    tenantSlug: text("tenant_slug").notNull(),
+    closedMs: ms("closed_ms").notNull(),
+    /** null: the tenant's default. */
+    maxAgeMs: ms("max_age_ms"),
+  },
+  (t) => [
+    index("closed_tree_by_default").on(t.tenantSlug, t.closedMs).where(sql`max_age_ms is null`),
+    index("closed_tree_by_own_age").on(sql`(closed_ms + max_age_ms)`).where(sql`max_age_ms is not null`),
+  ],
+);
+
+/**
+ * Streams that may hold more than they are to keep. Written by triggers, emptied by the retention sweep. Without a foreign
+ * key: that would make whoever notes a stream wait for its lock.
+ */
+export const retentionDue = pgTable("retention_due", {
+  streamId: uuid("stream_id").primaryKey(),
+  notedMs: ms("noted_ms").notNull().default(nowMs),
+});
+
+/** Tenants whose trees are being looked through, because their default changed, and up to which workflow that has come. */
+export const retentionWalk = pgTable("retention_walk", {
+  tenantSlug: text("tenant_slug")
+    .primaryKey()
+    .references(() => tenant.slug),
+  createdMs: ms("created_ms").notNull().default(0),
+  workflowId: uuid("workflow_id").notNull().default("00000000-0000-0000-0000-000000000000"),
+});
+
+/** The database that this is, as it was when a server first used it: a restored copy shows itself by being another one. */
+export const databaseIdentity = pgTable(
+  "database_identity",
+  {
+    only: boolean("only").primaryKey().default(true),
+    systemIdentifier: text("system_identifier").notNull(),
+    databaseOid: bigint("database_oid", { mode: "number" }).notNull(),
+    /** Rises when a standby is promoted, and at each restore to a point in time. */
+    timeline: integer("timeline").notNull(),
+    notedMs: ms("noted_ms").notNull().default(nowMs),
+  },
+  (t) => [check("database_identity_one_row", sql`${t.only}`)],
 );
 
 export const workflow = pgTable(
@@ -271,6 +329,8 @@ export const session = pgTable(
   },
   (t) => [
     index("session_by_tenant").on(t.tenantSlug, t.createdMs, t.sessionId),
+    // What is deleted with its tree is found by it.
+    index("session_by_stream").on(t.streamId),
     index("session_by_lease").on(t.leaseExpiresMs).where(sql`closed_ms is null`),
     index("session_open_by_tenant").on(t.tenantSlug).where(sql`closed_ms is null`),
     check("session_state_known", sql`${t.state} between 1 and 8`),
@@ -317,9 +377,12 @@ export const memorySpace = pgTable(
     retentionMaxAgeMs: ms("retention_max_age_ms").notNull().default(0),
     /** 0: all. */
     retentionMaxObservations: count("retention_max_observations").notNull().default(0),
+    /** Before this none of its observations is too old, ms. */
+    expiryMs: ms("expiry_ms").notNull().default(0),
   },
   (t) => [
     primaryKey({ name: "memory_space_pkey", columns: [t.tenantSlug, t.space] }),
+    index("memory_space_by_expiry").on(t.expiryMs).where(sql`retention_max_age_ms > 0`),
     check("memory_space_form", sql`${t.space} ~ '^[a-z0-9][a-z0-9_-]{2,62}$'`),
     check(
       "memory_space_retention_not_negative",

@@ -101,6 +101,11 @@ export const settings = {
     allowed: "2–500",
     about: "Connections for reading.",
   },
+  RETENTION_INTERVAL_MS: {
+    schema: z.coerce.number().int().min(100).max(3_600_000).default(5000),
+    allowed: "100–3600000",
+    about: "Pause between two looks for what retention is to remove, ms.",
+  },
   DRAIN_TIMEOUT_MS: {
     schema: z.coerce.number().int().min(0).max(600_000).default(30_000),
     allowed: "0–600000",

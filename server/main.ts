@@ -10,6 +10,7 @@ import { type Logger, pino } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import { findRestore } from "../db/restored.ts";
 import { readNow } from "../db/statements/read-now.ts";
 import { assertComplete } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
@@ -30,10 +31,11 @@ import { Newsroom } from "./core/news.ts";
 import { OpenCalls } from "./core/open-call.ts";
 import type { Bus } from "./core/ports.ts";
 import { Registry } from "./core/registry.ts";
+import { RetentionSweep } from "./core/retention/sweep.ts";
 import { Sessions } from "./core/session/sessions.ts";
 import { DatabaseWatch } from "./core/system/database-watch.ts";
 import { HealthWatch } from "./core/system/health.ts";
-import { toDropped, toError, toLife, toSessionEvent, toWarning } from "./core/system/occasions.ts";
+import { toDropped, toError, toLife, toSessionEvent, toTrimmed, toWarning } from "./core/system/occasions.ts";
 import { Peers } from "./core/system/peers.ts";
 import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
@@ -51,6 +53,7 @@ import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
+import { createPgRetentionStore } from "./store/pg-retention-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
 import { createPgVariableStore } from "./store/pg-variable-store.ts";
@@ -184,6 +187,25 @@ async function open(
     close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)),
   });
 
+  const retention = new RetentionSweep(
+    {
+      store: createPgRetentionStore(store.pool),
+      clock,
+      onTrimmed(trimmed) {
+        for (const sums of trimmed) {
+          traffic.trimmed(sums.tenant, sums.entries);
+          const event = toTrimmed(sums);
+          if (event === undefined) continue;
+          log.info(sums, event.message);
+          systemEvents.emit(event);
+        }
+      },
+      onFailure: failuresOf("retention"),
+    },
+    { intervalMs: config.RETENTION_INTERVAL_MS },
+  );
+  closers.push({ name: "the retention sweep", close: () => retention.close() });
+
   const sessionStore = createPgSessionStore(store.pool);
   const sessions = new Sessions({
     appender,
@@ -249,6 +271,11 @@ async function open(
     },
   });
   await databaseWatch.start();
+  const restore = await findRestore(store.pool);
+  if (restore !== undefined) {
+    log.warn(restore);
+    systemEvents.emit({ type: SystemEventType.WARNING, component: "database", message: restore });
+  }
   const stopHealth = appender.onWaitChange(() => health.look());
   const stopPressure = watchPressure(appender.lanes, systemEvents);
   closers.push({

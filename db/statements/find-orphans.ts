@@ -58,6 +58,29 @@ export async function findOrphans(db: Queryable): Promise<string[]> {
      where w.open_in_subtree = 0
        and w.subtree_final_offset <> (select max(d.terminal_offset) from workflow d
                                        where d.stream_id = w.stream_id and d.path @> array[w.workflow_id])
+    union all
+    select 'stream over its limit that no sweep will find: ' || s.stream_id
+      from stream s
+     where s.next_offset - 1 > s.trim_at and not exists (select from retention_due d where d.stream_id = s.stream_id)
+    union all
+    select 'stream with a limit that it does not know: ' || s.stream_id
+      from stream s
+      left join workflow w on w.stream_id = s.stream_id and w.parent_workflow_id is null
+      left join memory_space m on m.stream_id = s.stream_id
+      join tenant t on t.slug = s.tenant_slug
+     where (s.trim_at is null) <> (coalesce(m.retention_max_observations, w.retention_max_events, t.retention_events) = 0)
+       and not exists (select from retention_due d where d.stream_id = s.stream_id)
+       and not exists (select from retention_walk r where r.tenant_slug = s.tenant_slug)
+    union all
+    select 'ended tree that no sweep will find: ' || w.workflow_id
+      from workflow w join stream s using (stream_id) left join stream_floor f using (stream_id)
+     where w.parent_workflow_id is null and w.open_in_subtree = 0 and w.retention_max_age_ms is distinct from 0
+       and s.next_offset - 1 > coalesce(f.floor_offset, 0)
+       and not exists (select from closed_tree c where c.stream_id = w.stream_id)
+       and not exists (select from retention_walk r where r.tenant_slug = w.tenant_slug)
+    union all
+    select 'entry below what was deleted: ' || e.stream_id || ' ' || e."offset"
+      from event e join stream_floor f using (stream_id) where e."offset" <= f.deleted_to
     limit 20`);
   return rows.map((row) => row.problem);
 }

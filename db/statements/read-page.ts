@@ -10,6 +10,8 @@
  * payloads that can do no harm, each at most its share of `maxBytes`; if one was withheld, the page is read again and
  * weighed.
  *
+ * What lies at or below the floor is not read, whether its rows are there yet or not.
+ *
  * Text payloads come as text: the driver knows only the text format, in which bytes are hex, twice as long and slow to
  * parse. Text that holds U+0000, which Postgres has no text for, comes as bytes.
  */
@@ -76,9 +78,10 @@ async function run(db: Queryable, query: PageQuery, weighed: boolean): Promise<R
   const byWorkflow = query.workflowId !== undefined && !query.subtree;
   const filtered = query.subtree || query.types !== undefined || query.tasks !== undefined;
   const order = query.descending ? "desc" : "asc";
+  const from = "greatest($2, (select max(floor_offset) from stream_floor where stream_id = $1))";
   const bound = query.descending
-    ? `e."offset" > $2 and e."offset" < $3`
-    : `e."offset" > $2 and e."offset" <= $3`;
+    ? `e."offset" > ${from} and e."offset" < $3`
+    : `e."offset" > ${from} and e."offset" <= $3`;
   const base = byWorkflow ? "e.workflow_id = $4 and e.stream_id = $1" : "e.stream_id = $1";
   const candidate = `candidate as materialized (
       select e."offset", e.workflow_id, e.task_execution_id, e.type from event e

@@ -5,6 +5,8 @@
  * text is Postgres' cover density rank with all weights 1, as rank / (rank + 1); recency halves every 7 days. In a snapshot
  * it is divided by the best one's. Only the newest 5,000 matches are ranked, so that no recall takes long.
  *
+ * What lies at or below the floor is not found, whether its rows are there yet or not.
+ *
  * These statements have no name on purpose: a plan made for the words that are asked for tells a rare one, which the index
  * finds, from one that every observation has. The query is joined with the space's own word (see observation_search).
  */
@@ -41,6 +43,9 @@ const halfLifeMs = 7 * 24 * 3600 * 1000;
 const types = {
   getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)),
 };
+
+/** Is it above the floor of its stream, $1? */
+const isKept = `o."offset" > coalesce((select max(floor_offset) from stream_floor where stream_id = $1), 0)`;
 
 /** Conditions on `o` with the parameters $2 and $3, and the score of a match at the time $4. */
 function toSql(cue: CueQuery, streamId: string): { match: string; score: string; values: unknown[] } {
@@ -88,7 +93,7 @@ export async function rankObservations(
   options: { upTo: number; limit: number; minScore: number; nowMs: number },
 ): Promise<RankedRow[]> {
   const { match, score, values } = toSql(cue, streamId);
-  const where = `o.stream_id = $1 and o."offset" <= $5 and ${match}`;
+  const where = `o.stream_id = $1 and o."offset" <= $5 and ${isKept} and ${match}`;
   const best = {
     text: `select "offset", score from (
              select "offset", coalesce(raw / nullif(max(raw) over (), 0), 1)::real as score from (
@@ -124,7 +129,7 @@ export async function readObservations(
   const { rows } = await db.query({
     name: "read_observations",
     text: `select ${columns} from observation o join event e using (stream_id, "offset")
-            where o.stream_id = $1 and o."offset" = any ($2::bigint[])`,
+            where o.stream_id = $1 and o."offset" = any ($2::bigint[]) and ${isKept}`,
     values: [streamId, offsets],
     types,
   });
@@ -139,7 +144,7 @@ export async function findObservationId(
   const { rows } = await db.query({
     name: "find_observation",
     text: `select ${columns} from observation o join event e using (stream_id, "offset")
-            where o.stream_id = $1 and o.observation_id = $2`,
+            where o.stream_id = $1 and o.observation_id = $2 and ${isKept}`,
     values: [streamId, observationId],
     types,
   });
@@ -164,7 +169,7 @@ export async function readMatches(
   const { rows } = await db.query({
     text: `with hit as (
              select o.*, ${score} as score from observation o
-              where o.stream_id = $1 and o."offset" > $5 and o."offset" <= $6 and ${match} order by o."offset" limit $7
+              where o.stream_id = $1 and o."offset" > $5 and o."offset" <= $6 and ${isKept} and ${match} order by o."offset" limit $7
            ), weighed as (
              select ${columns}, o.score, count(*) over () as found, row_number() over (order by o."offset") as no,
                     sum(octet_length(e.payload) + octet_length(o.metadata::text) + 400) over (order by o."offset") as bytes

@@ -1,4 +1,7 @@
-/** Reading variables. Writing them is `append`'s (0007_append_by_key.sql). */
+/**
+ * Reading variables. Writing them is `append`'s (0007_append_by_key.sql). Each statement names the stream too: a caller may
+ * remember a workflow that was deleted, and whose id another tree has by now.
+ */
 import pg from "pg";
 import type { Queryable } from "../pool.ts";
 
@@ -43,6 +46,15 @@ const types = {
   getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)),
 };
 
+/** Whose variables. */
+export interface OwnerKey {
+  readonly workflowId: string;
+  readonly streamId: string;
+}
+
+/** Is $1 a workflow of the stream $2? */
+const isOwned = "exists (select from workflow w where w.workflow_id = $1 and w.stream_id = $2)";
+
 const columns = `v.name, v.type, v.value, v.constraints, v.metadata, v.version, v.source, v."offset",
   v.created_ms as "createdMs", v.updated_ms as "updatedMs"`;
 /** About what a variable counts with in a message. */
@@ -51,14 +63,14 @@ const bytes = `200 + octet_length(v.name) + octet_length(v.value) + coalesce(oct
 
 export async function readRules(
   db: Queryable,
-  workflowId: string,
+  { workflowId, streamId }: OwnerKey,
   names: readonly string[],
 ): Promise<RulesRow[]> {
   const { rows } = await db.query({
     name: "read_variable_rules",
     text: `select name, type, constraints, rules_version as "rulesVersion", version
-             from variable where workflow_id = $1 and name = any ($2::text[]) and not deleted`,
-    values: [workflowId, names],
+             from variable where workflow_id = $1 and name = any ($3::text[]) and not deleted and ${isOwned}`,
+    values: [workflowId, streamId, names],
     types,
   });
   return rows;
@@ -66,13 +78,13 @@ export async function readRules(
 
 export async function findVariable(
   db: Queryable,
-  workflowId: string,
+  { workflowId, streamId }: OwnerKey,
   name: string,
 ): Promise<VariableRow | undefined> {
   const { rows } = await db.query({
     name: "find_variable",
-    text: `select ${columns} from variable v where workflow_id = $1 and name = $2 and not deleted`,
-    values: [workflowId, name],
+    text: `select ${columns} from variable v where workflow_id = $1 and name = $3 and not deleted and ${isOwned}`,
+    values: [workflowId, streamId, name],
     types,
   });
   return rows[0];
@@ -81,7 +93,7 @@ export async function findVariable(
 /** By name, after the given one: at most `limit`, and `maxBytes` unless one alone is larger. */
 export async function listVariables(
   db: Queryable,
-  workflowId: string,
+  { workflowId, streamId }: OwnerKey,
   options: { after: string; limit: number; maxBytes: number },
 ): Promise<{ rows: VariableRow[]; more: boolean }> {
   const { rows } = await db.query({
@@ -89,9 +101,9 @@ export async function listVariables(
     text: `select * from (
              select *, row_number() over (order by name) as no, sum(bytes) over (order by name) as total, count(*) over () as found
                from (select ${columns}, ${bytes} as bytes from variable v
-                      where workflow_id = $1 and name > $2 and not deleted order by name limit $3::int + 1) as v) as v
-            where no = 1 or (no <= $3 and total <= $4) order by no`,
-    values: [workflowId, options.after, options.limit, options.maxBytes],
+                      where workflow_id = $1 and name > $3 and not deleted and ${isOwned} order by name limit $4::int + 1) as v) as v
+            where no = 1 or (no <= $4 and total <= $5) order by no`,
+    values: [workflowId, streamId, options.after, options.limit, options.maxBytes],
     types,
   });
   return { rows, more: rows.length > 0 && rows.length < rows[0].found };
@@ -100,7 +112,7 @@ export async function listVariables(
 /** Names and offsets with the tail of the stream, in one statement and so in one snapshot. undefined: no such workflow. */
 export async function readVariableSnapshot(
   db: Queryable,
-  workflowId: string,
+  { workflowId, streamId }: OwnerKey,
   names: readonly string[] | undefined,
   limit: number,
 ): Promise<{ tailOffset: number; rows: SnapshotRow[] } | undefined> {
@@ -110,10 +122,10 @@ export async function readVariableSnapshot(
              from workflow w join stream s using (stream_id)
              left join lateral (
                select v.name, v."offset", ${bytes} as bytes from variable v
-                where v.workflow_id = w.workflow_id and not v.deleted ${names === undefined ? "" : "and v.name = any ($3::text[])"}
-                order by v.name limit $2) as v on true
-            where w.workflow_id = $1`,
-    values: [workflowId, limit, ...(names === undefined ? [] : [names])],
+                where v.workflow_id = w.workflow_id and not v.deleted ${names === undefined ? "" : "and v.name = any ($4::text[])"}
+                order by v.name limit $3) as v on true
+            where w.workflow_id = $1 and w.stream_id = $2`,
+    values: [workflowId, streamId, limit, ...(names === undefined ? [] : [names])],
     types,
   });
   const [first] = rows;
@@ -124,8 +136,7 @@ export async function readVariableSnapshot(
 /** What these were at these offsets, in order. */
 export async function readVariablesAt(
   db: Queryable,
-  streamId: string,
-  workflowId: string,
+  { workflowId, streamId }: OwnerKey,
   names: readonly string[],
   offsets: readonly number[],
 ): Promise<VariableAtRow[]> {
@@ -135,7 +146,8 @@ export async function readVariablesAt(
     text: `select ${columns}, i.o as "offset", convert_from(e.payload, 'UTF8') as payload, e.recorded_ms as "recordedMs"
              from unnest($3::text[], $4::bigint[]) with ordinality as i(name, o, no)
              left join lateral (select * from variable
-                                 where workflow_id = $2 and name = i.name and "offset" = i.o and not deleted offset 0) as v on true
+                                 where workflow_id = $2 and name = i.name and "offset" = i.o and not deleted
+                                   and exists (select from workflow w where w.workflow_id = $2 and w.stream_id = $1) offset 0) as v on true
              left join lateral (select * from event
                                  where v.type is null and stream_id = $1 and "offset" = i.o and type = 30 offset 0) as e on true
             order by i.no`,

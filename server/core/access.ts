@@ -18,6 +18,10 @@ export interface WorkflowIdentity {
   readonly path: readonly string[];
 }
 
+export const mayAccess = (access: Access, { tenant, path }: WorkflowIdentity): boolean =>
+  tenant === access.tenant &&
+  (access.subtrees === undefined || path.some((id) => access.subtrees?.includes(id)));
+
 export function assertMayAccess(access: Access, workflow: WorkflowIdentity): void {
   if (workflow.tenant !== access.tenant) {
     throw new DomainError(
@@ -25,7 +29,7 @@ export function assertMayAccess(access: Access, workflow: WorkflowIdentity): voi
       `workflow ${workflow.workflowId} belongs to another tenant; use a credential of that tenant`,
     );
   }
-  if (access.subtrees !== undefined && !workflow.path.some((id) => access.subtrees?.includes(id))) {
+  if (!mayAccess(access, workflow)) {
     throw new DomainError(
       "permission_denied",
       `the stream token does not cover workflow ${workflow.workflowId}; make one that names it or an ancestor`,

@@ -224,6 +224,14 @@ export class LiveStream {
     return this.#parentsLoaded;
   }
 
+  /** Children whose creation was trimmed before it came here. */
+  async #reloadParents(): Promise<void> {
+    const parents = this.#parents;
+    if (parents === undefined) return;
+    for (const [child, parent] of await this.#deps.store.readParents(this.streamId))
+      parents.set(child, parent);
+  }
+
   async #fill(): Promise<void> {
     if (this.#filling) return;
     this.#filling = true;
@@ -266,6 +274,7 @@ export class LiveStream {
 
   /** Retention was faster than this hub: the window begins anew after the floor, the scopes ask the registry. */
   async #jump(floor: number): Promise<void> {
+    await this.#reloadParents();
     const states = new Map<Scope, ScopeState | undefined>();
     // A reader may join while the states are read: until all are there.
     for (;;) {

@@ -4,9 +4,13 @@
  *
  * Other instances tell what they change. Should that get lost, a second look heals it: who is asked for is read again once
  * a minute, beside the call that asked.
+ *
+ * Another instance may delete a tree, and somebody, of another tenant too, may make one anew under the same id. What is
+ * remembered then names a stream that does not exist: whatever is done with it finds nothing, and forgets. And nobody is
+ * turned away by memory alone.
  */
 import { LRUCache } from "lru-cache";
-import { type Access, assertMayAccess, type WorkflowIdentity } from "./access.ts";
+import { type Access, assertMayAccess, mayAccess, type WorkflowIdentity } from "./access.ts";
 import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
 import type { Newsroom } from "./news.ts";
@@ -55,9 +59,12 @@ export interface WorkflowStore {
     size: number,
     afterOffset: number,
   ): Promise<{ workflows: readonly Workflow[]; nextOffset: number | undefined }>;
-  /** Removes a closed tree; undefined: something in it is open. */
-  deleteTree(root: WorkflowIdentity): Promise<number | undefined>;
+  /** Removes a closed tree. */
+  deleteTree(root: WorkflowIdentity): Promise<DeletedTree>;
 }
+
+/** How many entries could still be read; or it is not there, or something in it is open. */
+export type DeletedTree = { readonly entries: number } | "unknown" | "open";
 
 /** What this instance has seen of a workflow; may be behind, never ahead. */
 export interface WorkflowHints {
@@ -102,16 +109,21 @@ export class Registry {
     deps.news.on("workflow_closed", (news) =>
       this.#noteClosed(news.workflowId, news.root, news.withDescendants),
     );
-    deps.news.on("tree_deleted", ({ workflowId }) => this.#forgetTree(workflowId));
+    deps.news.on("tree_deleted", ({ workflowId }) => this.forgetTree(workflowId));
   }
 
   /** The workflow if it exists and the caller may touch it. Throws not_found or permission_denied. */
   async require(access: Access, workflowId: string): Promise<Cached> {
     const id = workflowId.toLowerCase();
-    const cached = this.#cache.get(id) ?? this.note(await this.store.find(id), id);
+    const remembered = this.#cache.get(id);
+    if (remembered !== undefined && mayAccess(access, remembered.identity)) {
+      const { readMs } = remembered;
+      const isOld = this.#deps.clock.now() - readMs >= secondLookMs || readMs < this.#doubtedMs;
+      if (isOld) void this.#lookAgain(id, remembered);
+      return remembered;
+    }
+    const cached = this.note(await this.store.find(id), id);
     assertMayAccess(access, cached.identity);
-    const isOld = this.#deps.clock.now() - cached.readMs >= secondLookMs || cached.readMs < this.#doubtedMs;
-    if (isOld) void this.#lookAgain(id, cached);
     return cached;
   }
 
@@ -121,6 +133,14 @@ export class Registry {
     const { identity } = this.note(found, workflowId);
     assertMayAccess(access, identity);
     return found as Workflow;
+  }
+
+  /** Throws not_found if it is not there any more: asked where nothing was found of it. */
+  async assertCurrent({ workflowId, streamId }: WorkflowIdentity): Promise<void> {
+    const found = await this.store.find(workflowId);
+    if (found?.streamId === streamId) return;
+    this.forget(workflowId);
+    throw unknownWorkflow(workflowId);
   }
 
   note(found: Workflow | undefined, workflowId: string): Cached {
@@ -165,7 +185,7 @@ export class Registry {
 
   /** A tree was deleted. */
   noteDeleted(root: string): void {
-    this.#forgetTree(root);
+    this.forgetTree(root);
     this.#deps.news.tell("tree_deleted", { workflowId: root });
   }
 
@@ -178,6 +198,10 @@ export class Registry {
     this.#cache.delete(workflowId);
   }
 
+  forgetTree(root: string): void {
+    for (const id of this.#trees.get(root) ?? []) this.#cache.delete(id);
+  }
+
   #noteCancelRequested(workflowId: string): void {
     const cached = this.#cache.peek(workflowId);
     if (cached !== undefined) cached.hints.cancelRequested = true;
@@ -188,10 +212,6 @@ export class Registry {
       const cached = this.#cache.peek(id);
       if (cached?.identity.path.includes(workflowId)) cached.hints.closed = true;
     }
-  }
-
-  #forgetTree(root: string): void {
-    for (const id of this.#trees.get(root) ?? []) this.#cache.delete(id);
   }
 
   #leaveTree(root: string, id: string): void {

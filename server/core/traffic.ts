@@ -1,5 +1,5 @@
 /**
- * What this instance stored and sent since it started, by tenant, and what it sent of each stream that has readers here.
+ * What this instance stored, sent and trimmed since it started, by tenant, and what it sent of each stream that has readers here.
  * Sums of a stream end with its last reader; those of a tenant stay, a few bytes for each tenant that was ever served.
  *
  * On the hot path this is two additions a message: a stream holds the sums of its tenant, so nothing is looked up, and
@@ -21,7 +21,11 @@ export interface Sums {
   published: number;
   /** Given to the calls of readers. */
   delivered: number;
+  /** Taken from readers by retention that this instance enforced. */
+  trimmed: number;
 }
+
+const none: Readonly<Sums> = { published: 0, delivered: 0, trimmed: 0 };
 
 export class StreamTraffic {
   readonly owner: StreamOwner;
@@ -59,6 +63,11 @@ export class Traffic {
     this.#of(tenant).published += entries;
   }
 
+  /** Retention removed so many entries of a tenant. */
+  trimmed(tenant: string, entries: number): void {
+    this.#of(tenant).trimmed += entries;
+  }
+
   /** Of a stream that gets its first reader. */
   openStream(owner: StreamOwner): StreamTraffic {
     return new StreamTraffic(owner, this.#of(owner.tenant));
@@ -66,11 +75,12 @@ export class Traffic {
 
   /** undefined: of all. */
   sums(tenant: string | undefined): Readonly<Sums> {
-    if (tenant !== undefined) return { ...(this.#tenants.get(tenant) ?? { published: 0, delivered: 0 }) };
-    const all = { published: 0, delivered: 0 };
-    for (const { published, delivered } of this.#tenants.values()) {
+    if (tenant !== undefined) return { ...(this.#tenants.get(tenant) ?? none) };
+    const all = { ...none };
+    for (const { published, delivered, trimmed } of this.#tenants.values()) {
       all.published += published;
       all.delivered += delivered;
+      all.trimmed += trimmed;
     }
     return all;
   }
@@ -78,7 +88,7 @@ export class Traffic {
   #of(tenant: string): Sums {
     let sums = this.#tenants.get(tenant);
     if (sums === undefined) {
-      sums = { published: 0, delivered: 0 };
+      sums = { ...none };
       this.#tenants.set(tenant, sums);
     }
     return sums;

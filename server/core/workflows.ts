@@ -208,13 +208,17 @@ export async function requestCancel(
   return deps.registry.read(access, workflowId);
 }
 
-/** Removes a closed tree with all its events; returns how many. */
+/**
+ * Removes a closed tree with all its events; returns how many of them could still be read. A call that fails midway is
+ * made again: the tree is there until the last step, without entries.
+ */
 export async function deleteWorkflowTree(
   deps: WorkflowDeps,
   access: Access,
   workflowId: string,
 ): Promise<number> {
-  const { identity } = await deps.registry.require(access, workflowId);
+  // Not what is remembered: another instance may have deleted it, and somebody made it anew.
+  const identity = await deps.registry.read(access, workflowId);
   if (identity.path.length > 1) {
     throw new DomainError(
       "invalid_argument",
@@ -222,7 +226,11 @@ export async function deleteWorkflowTree(
     );
   }
   const deleted = await deps.registry.store.deleteTree(identity);
-  if (deleted === undefined) {
+  if (deleted === "unknown") {
+    deps.registry.forgetTree(identity.workflowId);
+    throw unknownWorkflow(workflowId);
+  }
+  if (deleted === "open") {
     throw new DomainError(
       "failed_precondition",
       `workflow ${identity.workflowId} has open workflows in its tree; close them first (CloseWorkflow with close_descendants)`,
@@ -230,7 +238,7 @@ export async function deleteWorkflowTree(
   }
   deps.registry.noteDeleted(identity.workflowId);
   deps.watches.note(access.tenant);
-  return deleted;
+  return deleted.entries;
 }
 
 const base = (tenant: string, streamId: string, payloadBytes: number) =>

@@ -38,6 +38,7 @@ export async function getStats(
     sessions: stats.sessions,
     eventsPublished: BigInt(stats.published),
     eventsDelivered: BigInt(stats.delivered),
+    eventsTrimmed: BigInt(stats.trimmed),
     streams: stats.streams.map(toStreamMessage),
     lanes: stats.lanes.map(({ lane, entries, capacityEntries, bytes, pressure }) => ({
       priority: priorityOf[lane],
@@ -56,6 +57,7 @@ const toStreamMessage = (stream: StreamStats) => ({
   readers: stream.readers,
   windowEntries: stream.windowEntries,
   tailOffset: BigInt(stream.tailOffset),
+  floorOffset: BigInt(stream.floorOffset),
   slowestReaderLag: BigInt(stream.slowestReaderLag),
   delivered: BigInt(stream.delivered),
   conflated: BigInt(stream.conflated),

@@ -18,8 +18,8 @@ import { isDatabaseAway } from "./store-errors.ts";
 
 export function createPgVariableStore(pool: Pool): VariableStore {
   return {
-    async readRules(workflowId, names) {
-      const rows = await reading(() => readRules(pool, workflowId, names));
+    async readRules(owner, names) {
+      const rows = await reading(() => readRules(pool, owner, names));
       return new Map(
         rows.map(({ name, constraints, ...row }) => [
           name,
@@ -28,27 +28,27 @@ export function createPgVariableStore(pool: Pool): VariableStore {
       );
     },
 
-    async find(workflowId, name) {
-      const row = await reading(() => findVariable(pool, workflowId, name));
-      return row && toVariable(workflowId, row);
+    async find(owner, name) {
+      const row = await reading(() => findVariable(pool, owner, name));
+      return row && toVariable(owner.workflowId, row);
     },
 
-    async list(workflowId, size, after) {
+    async list(owner, size, after) {
       const bounds = { after, limit: size, maxBytes: limits.batchBytes };
-      const { rows, more } = await reading(() => listVariables(pool, workflowId, bounds));
-      return { variables: rows.map((row) => toVariable(workflowId, row)), more };
+      const { rows, more } = await reading(() => listVariables(pool, owner, bounds));
+      return { variables: rows.map((row) => toVariable(owner.workflowId, row)), more };
     },
 
-    async readSnapshot(workflowId, names, limit) {
-      const found = await reading(() => readVariableSnapshot(pool, workflowId, names, limit));
+    async readSnapshot(owner, names, limit) {
+      const found = await reading(() => readVariableSnapshot(pool, owner, names, limit));
       return found && { offset: found.tailOffset, entries: found.rows };
     },
 
-    async readAt(streamId, workflowId, entries) {
+    async readAt(owner, entries) {
       const names = entries.map(({ name }) => name);
       const offsets = entries.map(({ offset }) => offset);
-      const rows = await reading(() => readVariablesAt(pool, streamId, workflowId, names, offsets));
-      return rows.flatMap((row) => toVariableAt(workflowId, row) ?? []);
+      const rows = await reading(() => readVariablesAt(pool, owner, names, offsets));
+      return rows.flatMap((row) => toVariableAt(owner.workflowId, row) ?? []);
     },
   };
 }

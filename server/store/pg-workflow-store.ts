@@ -2,13 +2,17 @@
 import { and, asc, desc, eq, gt, isNull, type SQL, sql } from "drizzle-orm";
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import type { Pool } from "../../db/pool.ts";
-import { event, stream, streamFloor, workflow } from "../../db/schema.ts";
+import { workflow } from "../../db/schema.ts";
+import { deleteParts, deleteRegistered, hideEntries } from "../../db/statements/delete-tree.ts";
 import type { WorkflowIdentity } from "../core/access.ts";
 import { limits } from "../core/limits.ts";
-import type { Workflow, WorkflowListFilter, WorkflowPage, WorkflowStore } from "../core/registry.ts";
-
-/** Events deleted in one statement: small, so that neither locks nor the log grow long. */
-const deleteBatch = 5000;
+import type {
+  DeletedTree,
+  Workflow,
+  WorkflowListFilter,
+  WorkflowPage,
+  WorkflowStore,
+} from "../core/registry.ts";
 
 export function createPgWorkflowStore(pool: Pool): WorkflowStore {
   const db = drizzle(pool);
@@ -38,7 +42,7 @@ export function createPgWorkflowStore(pool: Pool): WorkflowStore {
         nextOffset: rows.length > page.length ? page.at(-1)?.createdOffset : undefined,
       };
     },
-    deleteTree: (root) => deleteTree(db, root),
+    deleteTree: (root) => deleteTree(pool, root),
   };
 }
 
@@ -80,36 +84,14 @@ async function list(
 
 /**
  * First the floor is raised over everything, so that a reader in the middle of history is told of a gap instead of
- * missing something silently; then the events go in small batches; then the rest in one transaction. A crash in between
- * leaves a closed, empty tree, and the next call ends the work.
+ * missing something silently; then what is large goes in small batches; then the rest in one transaction.
  */
-async function deleteTree(db: NodePgDatabase, root: WorkflowIdentity): Promise<number | undefined> {
-  const [top] = await db
-    .select({ open: workflow.openInSubtree, nextOffset: stream.nextOffset })
-    .from(workflow)
-    .innerJoin(stream, eq(stream.streamId, workflow.streamId))
-    .where(eq(workflow.workflowId, root.workflowId));
-  if (top === undefined) return 0;
-  if (top.open > 0) return undefined;
-  await db
-    .insert(streamFloor)
-    .values({ streamId: root.streamId, floorOffset: top.nextOffset - 1 })
-    .onConflictDoUpdate({ target: streamFloor.streamId, set: { floorOffset: top.nextOffset - 1 } });
-  let deleted = 0;
-  for (;;) {
-    const { rowCount } = await db.execute(sql`
-      delete from ${event} where ${event.streamId} = ${root.streamId} and ${event.offset} in (
-        select ${event.offset} from ${event} where ${event.streamId} = ${root.streamId}
-         order by ${event.offset} limit ${deleteBatch})`);
-    deleted += rowCount ?? 0;
-    if ((rowCount ?? 0) < deleteBatch) break;
-  }
-  await db.transaction(async (tx) => {
-    await tx.execute(sql`select from ${stream} where ${stream.streamId} = ${root.streamId} for update`);
-    await tx.delete(workflow).where(eq(workflow.streamId, root.streamId));
-    await tx.delete(stream).where(eq(stream.streamId, root.streamId));
-  });
-  return deleted;
+async function deleteTree(pool: Pool, { streamId }: WorkflowIdentity): Promise<DeletedTree> {
+  const hidden = await hideEntries(pool, streamId);
+  if (typeof hidden === "string") return hidden;
+  await deleteParts(pool, streamId);
+  await deleteRegistered(pool, streamId);
+  return hidden;
 }
 
 /** A page: at most `size` workflows and 1 MiB; one larger may stand alone. */

@@ -45,7 +45,12 @@ export function entries(
 
 export function create(
   streamId: string,
-  options: Partial<Pick<CreateWorkflow, "workflowId" | "parentWorkflowId" | "name" | "tenant">> = {},
+  options: Partial<
+    Pick<
+      CreateWorkflow,
+      "workflowId" | "parentWorkflowId" | "name" | "tenant" | "retentionMaxAgeMs" | "retentionMaxEvents"
+    >
+  > = {},
 ): CreateWorkflow {
   const workflowId = options.workflowId ?? newId();
   return {
@@ -56,8 +61,8 @@ export function create(
     parentWorkflowId: options.parentWorkflowId,
     name: options.name ?? "w",
     metadata: {},
-    retentionMaxAgeMs: undefined,
-    retentionMaxEvents: undefined,
+    retentionMaxAgeMs: options.retentionMaxAgeMs,
+    retentionMaxEvents: options.retentionMaxEvents,
     payload: JSON.stringify({
       parentWorkflowId: options.parentWorkflowId,
       name: "w",

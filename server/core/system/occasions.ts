@@ -1,5 +1,6 @@
 /** What the parts of the service have to tell, as system events. Names of metadata are part of what readers rely on. */
 import type { NewEvent } from "../event.ts";
+import type { Trimmed } from "../retention/retention-store.ts";
 import { ClosedReason } from "../session/messages.ts";
 import type { SessionChange } from "../session/sessions.ts";
 import { type NewSystemEvent, SystemEventType } from "./system-events.ts";
@@ -50,6 +51,20 @@ export function toSessionEvent({
     metadata: { session_id: sessionId, workflow_id: workflowId, space, reason: why },
   };
 }
+
+/** From so many entries of a tenant on, a round of retention is worth a word. */
+const muchTrimmed = 10_000;
+
+export const toTrimmed = ({ tenant, streams, entries }: Trimmed): NewSystemEvent | undefined =>
+  entries < muchTrimmed
+    ? undefined
+    : {
+        type: SystemEventType.TRIMMED,
+        component: "retention",
+        message: `retention removed ${entries} entries of ${streams} streams`,
+        tenant,
+        metadata: { entries: String(entries), streams: String(streams) },
+      };
 
 export const toDropped = (tenant: string, event: NewEvent, why: string): NewSystemEvent => ({
   type: SystemEventType.ENTRY_DROPPED,

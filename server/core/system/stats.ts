@@ -31,6 +31,7 @@ export interface StreamStats {
   readonly readers: number;
   readonly windowEntries: number;
   readonly tailOffset: number;
+  readonly floorOffset: number;
   readonly slowestReaderLag: number;
   readonly delivered: number;
   readonly conflated: number;
@@ -54,6 +55,7 @@ export interface Stats {
   readonly sessions: number;
   readonly published: number;
   readonly delivered: number;
+  readonly trimmed: number;
   /** Busiest first. */
   readonly streams: readonly StreamStats[];
   readonly lanes: readonly LaneStats[];
@@ -102,6 +104,7 @@ function readStream(live: LiveStream, isChecked: boolean): StreamStats {
     readers,
     windowEntries: live.window.length,
     tailOffset: live.tail,
+    floorOffset: live.floor,
     slowestReaderLag: live.tail - slowest,
     delivered,
     conflated,

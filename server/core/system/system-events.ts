@@ -22,6 +22,7 @@ export const SystemEventType = {
   BACKPRESSURE_LEFT: 9,
   HEALTH_CHANGED: 10,
   ENTRY_DROPPED: 11,
+  TRIMMED: 12,
 } as const;
 export type SystemEventType = (typeof SystemEventType)[keyof typeof SystemEventType];
 

@@ -3,7 +3,7 @@
  * version under the stream's lock, and who refuses a value reads them anew first.
  */
 import { LRUCache } from "lru-cache";
-import type { Rules, VariableStore } from "./variable.ts";
+import type { Rules, VariableOwner, VariableStore } from "./variable.ts";
 
 /** Kept, roughly, bytes. */
 const keptBytes = 16 * 1024 * 1024;
@@ -11,7 +11,9 @@ const keptBytes = 16 * 1024 * 1024;
 const chunk = 100;
 
 const absent: Rules = { type: 0, constraints: undefined, rulesVersion: 0, version: 0 };
-const keyOf = (workflowId: string, name: string) => `${workflowId}\n${name}`;
+/** With the stream: a workflow that was made anew under the same id has other rules with the same versions. */
+const keyOf = ({ streamId, workflowId }: VariableOwner, name: string) =>
+  `${streamId}\n${workflowId}\n${name}`;
 
 export interface FoundRules {
   readonly rules: Rules;
@@ -32,27 +34,27 @@ export class RulesCache {
   }
 
   /** Those of these names, a chunk at a time, in order. */
-  async *rulesOf(workflowId: string, names: readonly string[]): AsyncGenerator<readonly FoundRules[]> {
+  async *rulesOf(owner: VariableOwner, names: readonly string[]): AsyncGenerator<readonly FoundRules[]> {
     for (let at = 0; at < names.length; at += chunk) {
       const part = names.slice(at, at + chunk);
-      const kept = part.map((name) => this.#kept.get(keyOf(workflowId, name)));
+      const kept = part.map((name) => this.#kept.get(keyOf(owner, name)));
       const unknown = part.filter((_, i) => kept[i] === undefined);
-      const read = unknown.length === 0 ? undefined : await this.#store.readRules(workflowId, unknown);
+      const read = unknown.length === 0 ? undefined : await this.#store.readRules(owner, unknown);
       yield part.map((name, i) => {
         const known = kept[i];
         if (known !== undefined) return { rules: known, isFresh: false };
         const rules = read?.get(name) ?? absent;
-        this.note(workflowId, name, rules);
+        this.note(owner, name, rules);
         return { rules, isFresh: true };
       });
     }
   }
 
-  note(workflowId: string, name: string, rules: Rules): void {
-    this.#kept.set(keyOf(workflowId, name), rules);
+  note(owner: VariableOwner, name: string, rules: Rules): void {
+    this.#kept.set(keyOf(owner, name), rules);
   }
 
-  forget(workflowId: string, name: string): void {
-    this.#kept.delete(keyOf(workflowId, name));
+  forget(owner: VariableOwner, name: string): void {
+    this.#kept.delete(keyOf(owner, name));
   }
 }

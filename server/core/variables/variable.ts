@@ -1,4 +1,5 @@
 /** Variables: what they are, and where they are kept. The numbers are those of the wire and of the table. */
+import type { WorkflowIdentity } from "../access.ts";
 
 export const VariableType = { BOOLEAN: 1, INTEGER: 2, FLOAT: 3, STRING: 4, CHOICE: 5, JSON: 6 } as const;
 
@@ -62,20 +63,23 @@ export interface Snapshot {
   readonly entries: readonly SnapshotEntry[];
 }
 
+/** Whose variables: the id alone may be another tree's by now. */
+export type VariableOwner = Pick<WorkflowIdentity, "workflowId" | "streamId">;
+
 /** The table of variables. Changes go through `append`; reads throw StoreError "away". */
 export interface VariableStore {
   /** Rules of those that exist. */
-  readRules(workflowId: string, names: readonly string[]): Promise<ReadonlyMap<string, Rules>>;
-  find(workflowId: string, name: string): Promise<Variable | undefined>;
+  readRules(owner: VariableOwner, names: readonly string[]): Promise<ReadonlyMap<string, Rules>>;
+  find(owner: VariableOwner, name: string): Promise<Variable | undefined>;
   /** By name, after the given one; at most `size`, and 1 MiB unless one alone is larger. */
   list(
-    workflowId: string,
+    owner: VariableOwner,
     size: number,
     after: string,
   ): Promise<{ readonly variables: readonly Variable[]; readonly more: boolean }>;
   /** At most `limit` of those with these names, or of all. undefined: no such workflow (any more). */
   readSnapshot(
-    workflowId: string,
+    owner: VariableOwner,
     names: readonly string[] | undefined,
     limit: number,
   ): Promise<Snapshot | undefined>;
@@ -83,9 +87,5 @@ export interface VariableStore {
    * What these were at their offsets, in order, though they may have changed since. Left out is what was changed since and
    * whose entry was trimmed meanwhile: its later state is an entry after the snapshot.
    */
-  readAt(
-    streamId: string,
-    workflowId: string,
-    entries: readonly SnapshotEntry[],
-  ): Promise<readonly Variable[]>;
+  readAt(owner: VariableOwner, entries: readonly SnapshotEntry[]): Promise<readonly Variable[]>;
 }

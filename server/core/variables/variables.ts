@@ -17,7 +17,7 @@ import { type Registry, unknownWorkflow } from "../registry.ts";
 import { type Assignment, type Judged, judge } from "./constraints.ts";
 import { Patterns } from "./pattern.ts";
 import { type FoundRules, RulesCache } from "./rules-cache.ts";
-import type { Constraints, Variable, VariableStore } from "./variable.ts";
+import type { Constraints, Variable, VariableOwner, VariableStore } from "./variable.ts";
 
 export interface VariablesDeps {
   readonly appender: Appender;
@@ -61,7 +61,7 @@ export class Variables {
     assertBounds(assignments);
     const { identity } = await this.#deps.registry.require(access, workflowId);
     for (let attempt = 0; attempt < tries; attempt++) {
-      const { judged, items } = await this.#judge(identity.workflowId, assignments);
+      const { judged, items } = await this.#judge(identity, assignments);
       const result = await this.#submit(access, identity.streamId, {
         kind: "set_variables",
         workflowId: identity.workflowId,
@@ -75,7 +75,7 @@ export class Variables {
             const item = result.items[i] as SetItem;
             const { type, constraints } = judged[i] as Judged;
             const { rulesVersion, version } = item;
-            this.#rules.note(identity.workflowId, assignment.name, {
+            this.#rules.note(identity, assignment.name, {
               type,
               constraints,
               rulesVersion,
@@ -91,8 +91,7 @@ export class Variables {
             };
           });
         case "rules":
-          for (const index of result.stale)
-            this.#rules.forget(identity.workflowId, assignments[index]?.name ?? "");
+          for (const index of result.stale) this.#rules.forget(identity, assignments[index]?.name ?? "");
           break;
         case "conflict":
           throw conflictError(
@@ -128,7 +127,7 @@ export class Variables {
       source,
       expectedVersion,
     });
-    this.#rules.forget(identity.workflowId, name);
+    this.#rules.forget(identity, name);
     switch (result.result) {
       case "deleted":
         return result.offset;
@@ -146,9 +145,10 @@ export class Variables {
   async get(access: Access, workflowId: string, name: string): Promise<Variable> {
     assertMaySee(access);
     const { identity } = await this.#deps.registry.require(access, workflowId);
-    const found = await this.#deps.variableStore.find(identity.workflowId, name);
-    if (found === undefined) throw unknownVariable(identity.workflowId, name);
-    return found;
+    const found = await this.#deps.variableStore.find(identity, name);
+    if (found !== undefined) return found;
+    await this.#deps.registry.assertCurrent(identity);
+    throw unknownVariable(identity.workflowId, name);
   }
 
   /** By name, after the given one. */
@@ -160,12 +160,14 @@ export class Variables {
   ): Promise<{ readonly variables: readonly Variable[]; readonly more: boolean }> {
     assertMaySee(access);
     const { identity } = await this.#deps.registry.require(access, workflowId);
-    return this.#deps.variableStore.list(identity.workflowId, size, after);
+    const page = await this.#deps.variableStore.list(identity, size, after);
+    if (page.variables.length === 0) await this.#deps.registry.assertCurrent(identity);
+    return page;
   }
 
   /** What the assignments will be. Nothing is refused by rules that were not read just now. */
   async #judge(
-    workflowId: string,
+    owner: VariableOwner,
     assignments: readonly Assignment[],
   ): Promise<{ judged: readonly Judged[]; items: readonly VariableItem[] }> {
     const { clock } = this.#deps;
@@ -174,10 +176,10 @@ export class Variables {
     const budget = { steps: limits.patternSteps };
     let beganMs = clock.now();
     const names = assignments.map(({ name }) => name);
-    for await (const rules of this.#rules.rulesOf(workflowId, names)) {
+    for await (const rules of this.#rules.rulesOf(owner, names)) {
       for (const found of rules) {
         const assignment = assignments[judged.length] as Assignment;
-        const { of, by } = await this.#judgeOne(workflowId, assignment, found, budget);
+        const { of, by } = await this.#judgeOne(owner, assignment, found, budget);
         judged.push(of);
         items.push(toItem(assignment, of, by.rules.rulesVersion));
         if (clock.now() - beganMs < turnMs) continue;
@@ -189,7 +191,7 @@ export class Variables {
   }
 
   async #judgeOne(
-    workflowId: string,
+    owner: VariableOwner,
     assignment: Assignment,
     found: FoundRules,
     budget: { steps: number },
@@ -198,9 +200,9 @@ export class Variables {
       return { of: judge(assignment, found.rules, this.#patterns, budget), by: found };
     } catch (error) {
       if (!found.isFresh) {
-        this.#rules.forget(workflowId, assignment.name);
-        for await (const [fresh] of this.#rules.rulesOf(workflowId, [assignment.name])) {
-          if (fresh?.isFresh === true) return this.#judgeOne(workflowId, assignment, fresh, budget);
+        this.#rules.forget(owner, assignment.name);
+        for await (const [fresh] of this.#rules.rulesOf(owner, [assignment.name])) {
+          if (fresh?.isFresh === true) return this.#judgeOne(owner, assignment, fresh, budget);
         }
       }
       // Who expects another version does not know the rules that they break: that comes first.

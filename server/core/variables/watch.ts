@@ -144,13 +144,10 @@ class Watch {
 
   /** Without its last message if the call is closed meanwhile: following says so then. */
   async *#values(snapshot: Snapshot): AsyncGenerator<WatchMessage> {
-    const { streamId, workflowId } = this.#workflow;
     for (let at = 0; at < snapshot.entries.length; ) {
       const batch = firstBatch(snapshot.entries, at);
       at += batch.length;
-      const found = await this.#persistently(() =>
-        this.#deps.variableStore.readAt(streamId, workflowId, batch),
-      );
+      const found = await this.#persistently(() => this.#deps.variableStore.readAt(this.#workflow, batch));
       if (found === undefined) return;
       const updates = found.map((variable) => ({
         kind: "initial" as const,
@@ -169,7 +166,7 @@ class Watch {
     const { workflowId } = this.#workflow;
     const most = limits.snapshotVariables;
     const names = this.#names && [...this.#names];
-    const snapshot = await this.#deps.variableStore.readSnapshot(workflowId, names, most + 1);
+    const snapshot = await this.#deps.variableStore.readSnapshot(this.#workflow, names, most + 1);
     if (snapshot === undefined) {
       throw new DomainError(
         "not_found",
