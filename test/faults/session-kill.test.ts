@@ -8,6 +8,7 @@ import { begin, stored, texts } from "../api/session-world.ts";
 import { newWorkflow } from "../api/trees.ts";
 import { createTestDatabase } from "../support/cluster.ts";
 import { template } from "../support/global-setup.ts";
+import { isFull } from "../support/random.ts";
 import { adminKey, createClients, createTenant } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { SessionWriter } from "../support/session-client.ts";
@@ -16,8 +17,8 @@ import { holdStreams } from "../support/stream-lock.ts";
 import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
-const perSession = 4000;
-const rounds = process.env["TRIBUTARY_TEST_FULL"] === undefined ? 3 : 12;
+const perSession = isFull ? 4000 : 2000;
+const rounds = isFull ? 12 : 3;
 
 test("sessions that resend from the returned number store everything once and in order over several kills", {
   timeout: 60_000 + rounds * 20_000,
@@ -28,7 +29,7 @@ test("sessions that resend from the returned number store everything once and in
   const acme = await createTenant(createClients(server.url, adminKey), "acme");
   const roots = [await newWorkflow(acme), await newWorkflow(acme), await newWorkflow(acme)];
   const child = await newWorkflow(acme, roots[0]);
-  const poison = new Set([1, 777, 2500, perSession]);
+  const poison = new Set([1, 777, 1500, perSession]);
   const writers = [...roots, child, child, roots[1] ?? ""].map(
     (workflowId, i) =>
       new SessionWriter(acme, {
