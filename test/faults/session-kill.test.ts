@@ -17,7 +17,7 @@ import { holdStreams } from "../support/stream-lock.ts";
 import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
-const perSession = isFull ? 4000 : 2000;
+const perSession = 4000;
 const rounds = isFull ? 12 : 3;
 
 test("sessions that resend from the returned number store everything once and in order over several kills", {
@@ -29,7 +29,7 @@ test("sessions that resend from the returned number store everything once and in
   const acme = await createTenant(createClients(server.url, adminKey), "acme");
   const roots = [await newWorkflow(acme), await newWorkflow(acme), await newWorkflow(acme)];
   const child = await newWorkflow(acme, roots[0]);
-  const poison = new Set([1, 777, 1500, perSession]);
+  const poison = new Set([1, 777, 2500, perSession]);
   const writers = [...roots, child, child, roots[1] ?? ""].map(
     (workflowId, i) =>
       new SessionWriter(acme, {
