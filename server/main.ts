@@ -77,7 +77,7 @@ const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
 /** How often the certificate's files are looked at, ms. */
 const certificateCheckMs = 5000;
-/** New calls on old connections are served for so long after a drain began, ms (contract §7). */
+/** New calls on old connections are served for so long after a drain began, while there are any, ms (contract §7). */
 const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
 const lastMessagesMs = 2000;
@@ -360,8 +360,7 @@ async function open(
       health.look();
       for (const listener of servingListeners) listener();
       port.stopListening();
-      if (port.connections > 0)
-        await new Promise((resolve) => setTimeout(resolve, Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
+      await port.idle(AbortSignal.timeout(Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
       port.refuseNew();
       await calls.drain("writer", signal);
       await appender.close(signal);

@@ -29,7 +29,8 @@ const windowBytes = { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
 
 export interface Port {
   readonly address: AddressInfo;
-  readonly connections: number;
+  /** Resolves when no connection is left, or at the signal. */
+  idle(signal: AbortSignal): Promise<void>;
   /** Stops listening and asks clients to go elsewhere; calls under way, and new ones on old connections, go on. */
   stopListening(): void;
   /** New calls are refused; those under way go on. */
@@ -52,6 +53,7 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
   const sessions = new Set<ServerHttp2Session>();
   const answering = new Set<Http2ServerResponse>();
   let leaving = false;
+  let onLastClosed = () => {};
   const handle: Handler = (request, response) => {
     answering.add(response);
     response.on("close", () => answering.delete(response));
@@ -91,7 +93,10 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
 
   const tcp = createTcpServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
+    socket.on("close", () => {
+      sockets.delete(socket);
+      if (sockets.size === 0) onLastClosed();
+    });
     socket.on("error", () => socket.destroy());
     const timer = setTimeout(() => socket.destroy(), firstBytesTimeoutMs);
     socket.on("close", () => clearTimeout(timer));
@@ -125,8 +130,12 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
   http1.emit("listening");
   return {
     address: tcp.address() as AddressInfo,
-    get connections() {
-      return sockets.size;
+    async idle(signal) {
+      if (sockets.size === 0) return;
+      await new Promise<void>((resolve) => {
+        onLastClosed = resolve;
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
     },
     stopListening() {
       leaving = true;

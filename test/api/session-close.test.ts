@@ -9,6 +9,7 @@ import {
   SessionEndedSchema,
   SessionState,
 } from "../../gen/tributary/v1/session_pb.ts";
+import { isFull } from "../support/random.ts";
 import { useServer } from "../support/server.ts";
 import { aToken, openSession } from "../support/session-call.ts";
 import { holdStreams } from "../support/stream-lock.ts";
@@ -149,7 +150,7 @@ describe("a close without drain", () => {
 });
 
 // Half a minute each: in the full selection only, not skipped in the other.
-if (process.env["TRIBUTARY_TEST_FULL"] !== undefined) {
+if (isFull) {
   describe("a close that Postgres keeps waiting", () => {
     test.each([
       ["without drain", false, 30_000],

@@ -22,7 +22,7 @@ import { readUpdates, variableName } from "../../bench/wire/variable-updates.ts"
 import { StreamWorkflowConsolidatedResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { PublishTaskStreamRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { WatchVariablesResponseSchema } from "../../gen/tributary/v1/variable_service_pb.ts";
-import { Random, seeds } from "../support/random.ts";
+import { someOf } from "../support/random.ts";
 
 const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 /** Enough for a busy machine. */
@@ -65,16 +65,10 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   "wide tree": ["eventsPerSecond", "deliveriesPerSecond", "p50Ms", "serverCpuUsPerEvent", "goneMs"],
 };
 
-/** A third of the cases, others each time; all with TRIBUTARY_TEST_FULL. */
-const [seed = 0] = seeds(1);
-const random = new Random(seed);
-const some =
-  process.env["TRIBUTARY_TEST_FULL"] === "1"
-    ? cases
-    : [...cases].sort(() => random.next() - 0.5).slice(0, Math.ceil(cases.length / 3));
+const some = someOf(cases, 2);
 
 test(
-  `the smallest selection yields the figures of every contender of a case (seed ${seed})`,
+  `the smallest selection yields the figures of every contender: ${some.map(({ name }) => name)}`,
   async () => {
     const out = join(folder, "results.ndjson");
     const names = some.map(({ name }) => name.replaceAll(" ", "-")).join(",");
@@ -85,8 +79,7 @@ test(
       .split("\n")
       .map((line) => JSON.parse(line) as Result);
 
-    const inOrder = cases.filter((each) => some.includes(each));
-    const planned = planRuns(inOrder, "smoke", 1).map((each) => [
+    const planned = planRuns(some, "smoke", 1).map((each) => [
       each.case.name,
       each.point,
       each.contender.name,

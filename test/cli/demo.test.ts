@@ -44,7 +44,7 @@ test("from nothing: starts its own server, shows everything, and says it was com
 });
 
 test("from nothing, Ctrl-C stops its server too", async () => {
-  const env = { TRIBUTARY_URL: nobody, PORT: "0", DATA_DIR: join(folder, "interrupted"), LOG_LEVEL: "info" };
+  const env = { TRIBUTARY_URL: nobody, PORT: "0", DATA_DIR: join(folder, "data"), LOG_LEVEL: "info" };
   await using demo = start(["demo"], { env });
   await demo.prints(/› /);
   demo.child.kill("SIGINT");
@@ -85,7 +85,7 @@ test("a port that something else holds is no reason to give up", async () => {
   const other = createServer((_, response) => response.end("something else"));
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as { port: number };
-  const env = { PORT: String(port), DATA_DIR: join(folder, "beside") };
+  const env = { PORT: String(port), DATA_DIR: join(folder, "data") };
   const { code, stdout } = await run(["demo", "--fast"], { env });
   other.close();
   expect(stdout).toMatch(complete);

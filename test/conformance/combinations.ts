@@ -7,6 +7,7 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
+import { isFull, someOf } from "../support/random.ts";
 import { DrillService } from "./schema.ts";
 import { authorization, type Stack } from "./stack.ts";
 
@@ -42,6 +43,24 @@ export const combinations: readonly Combination[] = (["connect", "grpc", "grpc-w
 export const wires = combinations.filter(
   ({ codec, compression }) => codec === "proto" && compression === "identity",
 );
+
+/** For what takes long: of each protocol and HTTP version one way in binary, and two in JSON. All of them in the full run. */
+export const sample: readonly Combination[] = isFull
+  ? combinations
+  : [
+      ...wires.flatMap(({ protocol, http }) =>
+        someOf(
+          combinations.filter(
+            (each) => each.protocol === protocol && each.http === http && each.codec === "proto",
+          ),
+          1,
+        ),
+      ),
+      ...someOf(
+        combinations.filter(({ codec }) => codec === "json"),
+        2,
+      ),
+    ];
 
 export interface Caller extends Combination {
   readonly client: Client<typeof DrillService>;

@@ -9,7 +9,7 @@ import { template } from "../support/global-setup.ts";
 import { adminKey, type Clients, createClients, createTenant } from "../support/server.ts";
 import { spawnServer } from "../support/spawned-server.ts";
 
-const perProducer = 600;
+const perProducer = 300;
 
 test("a kill -9 in the middle of publishing loses nothing durable, doubles nothing, and readers resume", async () => {
   const database = await createTestDatabase(inject("clusterUrl"), { template });
@@ -27,7 +27,7 @@ test("a kill -9 in the middle of publishing loses nothing durable, doubles nothi
   );
   while (kills < 3) {
     const mark = durable.size;
-    while (durable.size < Math.min(mark + 150, 3 * perProducer - 100))
+    while (durable.size < Math.min(mark + 75, 3 * perProducer - 100))
       await new Promise((resolve) => setTimeout(resolve, 5));
     await server.kill("SIGKILL");
     kills++;

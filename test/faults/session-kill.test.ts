@@ -8,6 +8,7 @@ import { begin, stored, texts } from "../api/session-world.ts";
 import { newWorkflow } from "../api/trees.ts";
 import { createTestDatabase } from "../support/cluster.ts";
 import { template } from "../support/global-setup.ts";
+import { isFull } from "../support/random.ts";
 import { adminKey, createClients, createTenant } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { SessionWriter } from "../support/session-client.ts";
@@ -17,7 +18,7 @@ import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
 const perSession = 4000;
-const rounds = process.env["TRIBUTARY_TEST_FULL"] === undefined ? 3 : 12;
+const rounds = isFull ? 12 : 3;
 
 test("sessions that resend from the returned number store everything once and in order over several kills", {
   timeout: 60_000 + rounds * 20_000,

@@ -11,7 +11,7 @@ import { FlowAction, Priority } from "../../gen/tributary/v1/session_pb.ts";
 import { newWorkflow } from "../api/trees.ts";
 import { createTestDatabase } from "../support/cluster.ts";
 import { template } from "../support/global-setup.ts";
-import { Random, seeds } from "../support/random.ts";
+import { isFull, Random, seeds } from "../support/random.ts";
 import { adminKey, createClients, createTenant } from "../support/server.ts";
 import { SessionWriter } from "../support/session-client.ts";
 import { spawnServer } from "../support/spawned-server.ts";
@@ -20,11 +20,10 @@ import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
-const full = process.env["TRIBUTARY_TEST_FULL"] !== undefined;
-const steps = full ? 60 : 14;
+const steps = isFull ? 60 : 14;
 const perStep = 120;
 
-describe.each(seeds(full ? 10 : 2))("with seed %i", (seed) => {
+describe.each(seeds(isFull ? 10 : 2))("with seed %i", (seed) => {
   test("each entry of each session is stored exactly once and in order", { timeout: 300_000 }, async () => {
     const random = new Random(seed);
     const database = await createTestDatabase(inject("clusterUrl"), { template });
@@ -72,7 +71,7 @@ describe.each(seeds(full ? 10 : 2))("with seed %i", (seed) => {
       },
       lock: async (writer) => {
         const lock = await holdStreams(database.url, workflows[writers.indexOf(writer)] ?? root);
-        await nap(random.below(full ? 3000 : 300));
+        await nap(random.below(isFull ? 3000 : 300));
         if (random.chance(0.5)) writer.cut();
         await nap(random.below(30));
         await lock.release();

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SessionClosedReason, SessionState } from "../../gen/tributary/v1/session_pb.ts";
 import { newWorkflow } from "../api/trees.ts";
+import { isFull } from "../support/random.ts";
 import { type Clients, createClients, useServer } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { SessionWriter } from "../support/session-client.ts";
@@ -10,7 +11,6 @@ import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
 const server = useServer();
-const full = process.env["TRIBUTARY_TEST_FULL"] !== undefined;
 let proxy: TcpProxy;
 let far: Clients;
 
@@ -73,7 +73,7 @@ test("two connections that fight for one session take turns, and each number is 
 });
 
 // Minutes: in the full selection only, not skipped in the other.
-if (full) {
+if (isFull) {
   describe("silence", () => {
     test("15 s of it is broken by the server's heartbeats; a client silent for 45 s is DETACHED; heartbeats keep it", {
       timeout: 120_000,

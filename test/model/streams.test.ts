@@ -7,11 +7,10 @@ import type { Bus, Notice } from "../../server/core/ports.ts";
 import { ReplayWindow } from "../../server/core/replay-window.ts";
 import { type CoreOptions, CoreServer } from "../support/core-server.ts";
 import { useDatabase } from "../support/database.ts";
-import { Random, seeds } from "../support/random.ts";
+import { isFull, Random, seeds } from "../support/random.ts";
 import { World } from "./world.ts";
 
 const database = useDatabase();
-const full = process.env["TRIBUTARY_TEST_FULL"] !== undefined;
 
 /** A bus as bad as the port allows. */
 const badBus =
@@ -57,11 +56,11 @@ async function play(
   }
 }
 
-describe.each(seeds(full ? 30 : 3))("with seed %i", (seed) => {
+describe.each(seeds(isFull ? 30 : 3))("with seed %i", (seed) => {
   test(`a random life of trees and readers (repeat it with TRIBUTARY_SEED=${seed})`, {
     timeout: 120_000,
   }, async () => {
-    expect(await play(seed, full ? 1500 : 600)).toEqual([]);
+    expect(await play(seed, isFull ? 1500 : 600)).toEqual([]);
   });
 });
 

@@ -1,4 +1,7 @@
-/** Seeded randomness: a failing run is repeated with TRIBUTARY_SEED. */
+/**
+ * Seeded randomness: a failing run is repeated with TRIBUTARY_SEED. And what is chosen by chance for the short run
+ * (`npm test`), while the full one (`npm run test:full`) takes all.
+ */
 
 /** mulberry32: small, fast, good enough to choose test steps. */
 export class Random {
@@ -36,4 +39,17 @@ export function seeds(count: number): number[] {
   const given = process.env["TRIBUTARY_SEED"];
   if (given !== undefined) return given.split(",").map(Number);
   return Array.from({ length: count }, () => Math.floor(Math.random() * 2 ** 31));
+}
+
+/** Whether this is the full run. */
+export const isFull = process.env["TRIBUTARY_TEST_FULL"] !== undefined;
+
+/** So many of these, in their order and others in each run; all of them in the full run. */
+export function someOf<T>(all: readonly T[], count: number): readonly T[] {
+  if (isFull) return all;
+  const [seed = 0] = seeds(1);
+  const random = new Random(seed);
+  const left = [...all];
+  while (left.length > count) left.splice(random.below(left.length), 1);
+  return left;
 }
