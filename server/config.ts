@@ -13,6 +13,12 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
+function isNatsUrl(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || !["nats:", "tls:"].includes(url.protocol)) return false;
+  return url.hostname !== "" && ["", "/"].includes(url.pathname) && url.search === "" && url.hash === "";
+}
+
 /** Each setting with what is allowed, for the message of a bad value and for `tributary serve --help`. */
 export const settings = {
   PORT: { schema: port.default(8080), allowed: "0–65535; 0: any free one", about: "Port to listen on." },
@@ -45,6 +51,23 @@ export const settings = {
     schema: z.string().min(1).default(".data"),
     allowed: "a folder that can be written",
     about: "Folder of the embedded Postgres.",
+  },
+  NATS_URL: {
+    schema: list.refine((urls) => urls.length > 0 && urls.every(isNatsUrl)).optional(),
+    allowed:
+      "nats://user:password@host:port (or tls://…, or nats://token@…), several of one cluster with commas",
+    about:
+      "NATS, by which instances over one database tell each other what is new. Absent: in memory, for a single instance.",
+    secret: true,
+  },
+  NATS_PREFIX: {
+    schema: z
+      .string()
+      .regex(/^[\w-]+(\.[\w-]+)*$/)
+      .max(100)
+      .default("tributary"),
+    allowed: "words of A-Z a-z 0-9 _ - with dots between",
+    about: "First words of all subjects on NATS. Deployments that share a NATS need different ones.",
   },
   TRIBUTARY_ADMIN_KEY: {
     schema: z.string().min(1).optional(),

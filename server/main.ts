@@ -17,6 +17,7 @@ import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
+import { createNatsBus } from "./bus/nats-bus.ts";
 import { type Config, devKeyFile } from "./config.ts";
 import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
@@ -126,8 +127,8 @@ async function open(
   const clock = systemClock;
   const startedMs = clock.now();
   const random = Math.random;
-  const bus = shared.bus ?? createMemoryBus();
   const instanceId = randomUUID();
+  const bus = shared.bus ?? (await openBus(config, instanceId));
   const databaseWatch = new DatabaseWatch({
     clock,
     readNow: () => readNow(store.pool),
@@ -207,6 +208,26 @@ async function open(
     isDraining: () => draining,
     isDatabaseThere: () => databaseWatch.answers && appender.awayReason === undefined,
     busTrouble: () => bus.degraded(),
+  });
+  // Lost notices and signals delay until somebody looks; when the bus is back, that is now.
+  const stopRestored = bus.onRestored(() => {
+    hub.checkNow();
+    watches.checkNow();
+  });
+  const tellBus = () => {
+    const trouble = bus.degraded();
+    if (trouble === undefined) log.info("the bus works");
+    else log.warn({ trouble }, "the bus is degraded: other instances' events come up to a second later");
+    health.look();
+  };
+  const stopBus = bus.onChange(tellBus);
+  if (bus.degraded() !== undefined) tellBus();
+  closers.push({
+    name: "the watch on the bus",
+    close() {
+      stopRestored();
+      stopBus();
+    },
   });
   await databaseWatch.start();
   const stopHealth = appender.onWaitChange(() => health.look());
@@ -328,6 +349,13 @@ function toTls(
 }
 
 type Closers = { name: string; close: () => Promise<void> | void }[];
+
+/** In memory it is right for a single instance only; with several, readers of the others wait for the tail check. */
+async function openBus(config: Config, instanceId: string): Promise<Bus> {
+  if (config.NATS_URL === undefined) return createMemoryBus();
+  const options = { urls: config.NATS_URL, prefix: config.NATS_PREFIX, name: `tributary ${instanceId}` };
+  return createNatsBus(options, { clock: systemClock, random: Math.random });
+}
 
 async function openEmbedded(
   config: Config,

@@ -98,6 +98,11 @@ export class Hub {
     if (entry?.opened() === live) this.#leave(live.streamId, entry);
   }
 
+  /** Looks at all tails now and not in a second: notices were lost. */
+  checkNow(): void {
+    if (this.#streams.size > 0) void this.#check();
+  }
+
   /** Waits for the tail check under way: it uses the store, which is closed after the hub. */
   async close(): Promise<void> {
     for (const [streamId, entry] of this.#streams) {
@@ -155,8 +160,17 @@ export class Hub {
     if (this.#ticking) return;
     this.#ticking = true;
     this.#deps.clock.after(this.#options.tailCheckIntervalMs, () => {
-      this.#checking = this.#checkTails();
+      void this.#check().then(() => {
+        this.#ticking = false;
+        if (this.#streams.size > 0) this.#scheduleTailCheck();
+      });
     });
+  }
+
+  /** One at a time; one that is asked for meanwhile is made afterwards. */
+  #check(): Promise<void> {
+    this.#checking = this.#checking.then(() => this.#checkTails());
+    return this.#checking;
   }
 
   async #checkTails(): Promise<void> {
@@ -172,7 +186,5 @@ export class Hub {
     } catch (error) {
       this.#deps.onFailure("the tail check failed; it goes on", error as Error);
     }
-    this.#ticking = false;
-    if (this.#streams.size > 0) this.#scheduleTailCheck();
   }
 }

@@ -124,7 +124,11 @@ export type SignalBody =
 
 export interface Bus {
   publish(notice: Notice): void;
-  /** Resolves when the subscription is confirmed: what is published from then on is delivered, usually. */
+  /**
+   * Resolves when the subscription is confirmed: what is published from then on is delivered, usually. While the bus is
+   * away it resolves unconfirmed, after a second at most, and is confirmed later (`onRestored`): a reader must not wait
+   * for what only makes it faster.
+   */
   subscribe(streamId: string, listener: (notice: Notice) => void): Promise<() => void>;
   /**
    * Says something small to all instances, this one included. May be lost, doubled or late: who listens must be right
@@ -134,7 +138,14 @@ export interface Bus {
   signal(topic: string, body: SignalBody): void;
   /** Resolves when confirmed, as `subscribe`. The listener gets a copy of its own and must not throw. */
   onSignal(topic: string, listener: (body: SignalBody) => void): Promise<() => void>;
-  /** undefined: well. Else what is wrong, for people. */
+  /** undefined: well. Else what is wrong, for people; without credentials. */
   degraded(): string | undefined;
+  /** Called when `degraded` says something else. Returns how to stop it. */
+  onChange(listener: () => void): () => void;
+  /**
+   * Called when every subscription is confirmed again after one was not: notices and signals were lost meanwhile, so
+   * whoever relies on them looks for himself once. Returns how to stop it.
+   */
+  onRestored(listener: () => void): () => void;
   close(): Promise<void>;
 }

@@ -47,6 +47,13 @@ export async function findCurl(): Promise<Tool> {
   return missing("no curl");
 }
 
+/** Debian puts servers where the PATH of users does not look. */
+export async function findNatsServer(): Promise<Tool> {
+  for (const path of [...inPath("nats-server"), "/usr/sbin/nats-server", "/usr/local/sbin/nats-server"])
+    if (await isExecutable(path)) return found(path);
+  return missing("no nats-server");
+}
+
 const found = (path: string): Tool => ({ path, missing: undefined });
 const missing = (what: string): Tool => ({ path: undefined, missing: `${what} here: npm run setup:tests` });
 

@@ -41,6 +41,11 @@ export class Watches {
     this.#deps.bus.signal(topicOf(tenant), null);
   }
 
+  /** All look now and not in a second: signals were lost. */
+  checkNow(): void {
+    for (const entry of this.#tenants.values()) entry.opened()?.ring();
+  }
+
   /** Each call needs one `release`. Throws when the database cannot be read. */
   async acquire(tenant: string): Promise<TenantChanges> {
     const entry = this.#tenants.get(tenant) ?? this.#open(tenant);
