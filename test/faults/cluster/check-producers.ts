@@ -3,7 +3,7 @@
  * sent, nothing twice; each producer's order is kept; and of a session that moved, only its newest connection wrote.
  */
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
-import { readSaying, type SessionActor, sayingOf } from "./session-actor.ts";
+import { readSaying, type SessionActor } from "./session-actor.ts";
 import type { SingleProducer } from "./single-producer.ts";
 import type { StoredRow, Truth } from "./truth.ts";
 
@@ -20,13 +20,14 @@ export function checkProducers(
   singles: readonly SingleProducer[],
 ): string[] {
   const problems: string[] = [];
-  const names = new Set([...sessions, ...singles].map(({ name }) => name));
+  const actors = new Map([...sessions, ...singles].map((actor) => [actor.name, actor]));
   const byName = new Map<string, Claimed[]>();
   for (const { tenant, rows } of truth.streams) {
     for (const row of rows) {
       if (row.type > EventType.CANCELLED && row.type !== EventType.OBSERVATION) continue;
       const said = readSaying(row.text);
-      if (said === undefined || !names.has(said.name) || row.text !== sayingOf(said.name, said.n, said.connection)) {
+      const actor = actors.get(said?.name ?? "");
+      if (said === undefined || row.text !== actor?.says(said.n, said.connection)) {
         problems.push(`nobody sent what is stored at ${row.offset}: ${row.text.slice(0, 100)}`);
         continue;
       }
@@ -70,7 +71,8 @@ function checkSession(truth: Truth, actor: SessionActor, claimed: readonly Claim
     missing.push(n);
     // Beyond what was stored of a workflow that somebody closed meanwhile.
     if (branch.closing === undefined || n < last) blame(`${n} was acknowledged, and is not stored`);
-    else if (!rejected.has(n) && missing.length < 100 && rejected.size < 100) blame(`${n} is neither stored nor rejected`);
+    else if (!rejected.has(n) && missing.length < 100 && rejected.size < 100)
+      blame(`${n} is neither stored nor rejected`);
     if (problems.length > 20) return problems;
   }
   const settled = truth.sessions.get(writer.sessionId);
@@ -82,7 +84,10 @@ function checkSession(truth: Truth, actor: SessionActor, claimed: readonly Claim
   return problems;
 }
 
-function checkSingle({ name, branch, isNumbered, outcomes }: SingleProducer, claimed: readonly Claimed[]): string[] {
+function checkSingle(
+  { name, branch, isNumbered, outcomes }: SingleProducer,
+  claimed: readonly Claimed[],
+): string[] {
   const problems: string[] = [];
   const blame = (problem: string) => problems.push(`${name}: ${problem}`);
   const offsets = new Map<number, number>();
@@ -99,7 +104,8 @@ function checkSingle({ name, branch, isNumbered, outcomes }: SingleProducer, cla
   for (const [i, outcome] of outcomes.entries()) {
     const offset = offsets.get(i + 1);
     if (outcome.kind === "durable" && offset === undefined) blame(`${i + 1} was durable, and is not stored`);
-    if (outcome.kind === "refused" && offset !== undefined) blame(`${i + 1} was refused, and is at ${offset}`);
+    if (outcome.kind === "refused" && offset !== undefined)
+      blame(`${i + 1} was refused, and is at ${offset}`);
     if (outcome.kind === "durable" && outcome.offset !== undefined && outcome.offset !== offset)
       blame(`${i + 1} was told to be at ${outcome.offset}, and is at ${offset}`);
   }

@@ -2,7 +2,7 @@
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
 import { digest, type ReaderLog, type ToldEvent } from "./reader-log.ts";
 import type { StoredRow, StoredStream, Truth } from "./truth.ts";
-import { sayingOfVariable, type Snapshot } from "./variable-watcher.ts";
+import { type Snapshot, sayingOfVariable } from "./variable-watcher.ts";
 
 export class ReaderCheck {
   readonly #truth: Truth;
@@ -11,7 +11,9 @@ export class ReaderCheck {
 
   constructor(truth: Truth) {
     this.#truth = truth;
-    this.#byRoot = new Map(truth.streams.flatMap((stream) => (stream.root === undefined ? [] : [[stream.root, stream]])));
+    this.#byRoot = new Map(
+      truth.streams.flatMap((stream) => (stream.root === undefined ? [] : [[stream.root, stream]])),
+    );
   }
 
   /** A reader of events. */
@@ -31,7 +33,8 @@ export class ReaderCheck {
     );
     const problems = compare(log, expected, (row) => digests[row.offset - 1] ?? 0, stream.floor);
     if (log.endedQuietly) {
-      if ((log.position ?? 0) < (final ?? 0)) problems.push(`sent away at ${log.position}, its end is ${final}`);
+      if ((log.position ?? 0) < (final ?? 0))
+        problems.push(`sent away at ${log.position}, its end is ${final}`);
     } else if (log.finalOffset !== final) problems.push(`ended at ${log.finalOffset}, its end is ${final}`);
     return problems.map((problem) => `${log.name}: ${problem}`);
   }
@@ -48,7 +51,9 @@ export class ReaderCheck {
 
   /** The values of a snapshot are those at its offset. */
   snapshot({ workflowId, offset, values }: Snapshot): string[] {
-    const stream = this.#truth.streams.find(({ id }) => id === this.#truth.workflows.get(workflowId)?.streamId);
+    const stream = this.#truth.streams.find(
+      ({ id }) => id === this.#truth.workflows.get(workflowId)?.streamId,
+    );
     const state = new Map<string, string>();
     for (const row of stream?.rows ?? []) {
       if (row.offset > offset || row.workflowId !== workflowId || !isVariable(row)) continue;
@@ -56,7 +61,9 @@ export class ReaderCheck {
       if (row.type === EventType.VARIABLE_SET) state.set(name, `${version} ${JSON.stringify(value)}`);
       else state.delete(name);
     }
-    const told = [...values].map(([name, { version, value }]) => `${name} ${version} ${JSON.stringify(value)}`);
+    const told = [...values].map(
+      ([name, { version, value }]) => `${name} ${version} ${JSON.stringify(value)}`,
+    );
     const expected = [...state].map(([name, value]) => `${name} ${value}`);
     if (told.toSorted().join() === expected.toSorted().join()) return [];
     return [`variables of ${workflowId} at ${offset}: told ${told}; they were ${expected}`];
@@ -69,7 +76,13 @@ export class ReaderCheck {
     );
     const expected = stream?.rows.filter(({ text }) => text.split(" ").includes(word)) ?? [];
     const asTold = (row: StoredRow) =>
-      digest({ workflowId: "", task: "", type: row.type, sequence: 0, text: `${row.producerId} ${row.text}` });
+      digest({
+        workflowId: "",
+        task: "",
+        type: row.type,
+        sequence: 0,
+        text: `${row.producerId} ${row.text}`,
+      });
     return compare(log, expected, asTold, stream?.floor ?? 0).map((problem) => `${log.name}: ${problem}`);
   }
 
@@ -128,11 +141,14 @@ function compare(
     if (row.offset <= start) continue;
     if (gaps.some(({ from, to }) => row.offset >= from && row.offset <= to)) continue;
     if (offsets[at] === row.offset) {
-      if (digests[at] !== digestOf(row)) problems.push(`another content at ${row.offset} than "${row.text.slice(0, 60)}"`);
+      if (digests[at] !== digestOf(row))
+        problems.push(`another content at ${row.offset} than "${row.text.slice(0, 60)}"`);
       at++;
     } else {
       const around = offsets.slice(Math.max(0, at - 3), at + 3);
-      problems.push(`did not get ${row.offset} ("${row.text.slice(0, 60)}"), but … ${around} …, begun after ${start}`);
+      problems.push(
+        `did not get ${row.offset} ("${row.text.slice(0, 60)}"), but … ${around} …, begun after ${start}`,
+      );
       while ((offsets[at] ?? Number.POSITIVE_INFINITY) < row.offset) at++;
       if (offsets[at] === row.offset) at++;
     }

@@ -1,6 +1,7 @@
 /** What must be true of the tables by themselves: no hole, nothing after an end, each workflow and its ends once. */
-import { isTaskTerminal, isWorkflowTerminal } from "../../../server/core/event.ts";
+
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
+import { isTaskTerminal, isWorkflowTerminal } from "../../../server/core/event.ts";
 import type { Forest } from "./forest.ts";
 import type { Truth } from "./truth.ts";
 

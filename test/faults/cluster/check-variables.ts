@@ -19,7 +19,8 @@ export function checkVariables(truth: Truth, writers: readonly VariableWriter[])
       const { name, version, source } = JSON.parse(text) as Omit<Found, "offset"> & { source: string };
       const key = `${workflowId} ${name}`;
       const next = (versions.get(key) ?? 0) + (type === EventType.VARIABLE_SET ? 1 : 0);
-      if (version !== next) problems.push(`variable ${key}: version ${version} at ${offset}, expected ${next}`);
+      if (version !== next)
+        problems.push(`variable ${key}: version ${version} at ${offset}, expected ${next}`);
       versions.set(key, next);
       bySource.set(source, [...(bySource.get(source) ?? []), { offset, name, version }]);
     }
@@ -29,13 +30,13 @@ export function checkVariables(truth: Truth, writers: readonly VariableWriter[])
       const found = bySource.get(source) ?? [];
       bySource.delete(source);
       const told = `change ${source} of ${names}, ${JSON.stringify(outcome)}`;
-      if (new Set(found.map(({ name }) => name)).size !== found.length) problems.push(`${told}: stored twice`);
+      if (new Set(found.map(({ name }) => name)).size !== found.length)
+        problems.push(`${told}: stored twice`);
       if (found.length !== 0 && found.length !== names.length)
         problems.push(`${told}: ${found.length} of ${names.length} are stored`);
       if (outcome === "refused" && found.length > 0) problems.push(`${told}: stored at ${found[0]?.offset}`);
       if (typeof outcome !== "object") continue;
-      if (found[0]?.offset !== Math.min(outcome.offset, found[0]?.offset ?? 0))
-        problems.push(`${told}: stored at ${found[0]?.offset}`);
+      if (found[0]?.offset !== outcome.offset) problems.push(`${told}: stored at ${found[0]?.offset}`);
       const versions = found.map(({ version }) => version).join();
       if (outcome.versions.length > 0 && outcome.versions.join() !== versions)
         problems.push(`${told}: stored with versions ${versions}`);

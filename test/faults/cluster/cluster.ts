@@ -7,12 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { migrate } from "../../../db/migrate.ts";
-import { adminKey, type Clients, createClients, createTenant } from "../../support/server.ts";
+import { startNats, type TestNats } from "../../support/nats.ts";
 import type { Random } from "../../support/random.ts";
+import { adminKey, type Clients, createClients, createTenant } from "../../support/server.ts";
 import { until } from "../../support/until.ts";
 import type { Patch } from "./broken-build.ts";
 import { Instance } from "./instance.ts";
-import { NatsProcess } from "./nats-process.ts";
 import { RestartablePostgres } from "./postgres.ts";
 
 export interface ClusterOptions {
@@ -27,7 +27,7 @@ export interface ClusterOptions {
 
 export class Cluster {
   readonly postgres: RestartablePostgres;
-  readonly nats: NatsProcess | undefined;
+  readonly nats: TestNats | undefined;
   readonly instances: readonly Instance[];
   readonly tenants = ["acme", "globex"] as const;
   /** Past all links. Ends of its connections are expected. */
@@ -39,7 +39,7 @@ export class Cluster {
   private constructor(
     folder: string,
     postgres: RestartablePostgres,
-    nats: NatsProcess | undefined,
+    nats: TestNats | undefined,
     instances: readonly Instance[],
     pool: pg.Pool,
   ) {
@@ -50,11 +50,17 @@ export class Cluster {
     this.pool = pool;
   }
 
-  static async open({ random, instances = 3, bus = "nats", patches = [], sql }: ClusterOptions): Promise<Cluster> {
+  static async open({
+    random,
+    instances = 3,
+    bus = "nats",
+    patches = [],
+    sql,
+  }: ClusterOptions): Promise<Cluster> {
     const folder = await mkdtemp(join(tmpdir(), "tributary-clocks-"));
     const [postgres, nats] = await Promise.all([
       RestartablePostgres.start(),
-      bus === "nats" ? NatsProcess.start() : undefined,
+      bus === "nats" ? startNats() : undefined,
     ]);
     await migrate(postgres.url);
     const pool = new pg.Pool({ connectionString: postgres.url, max: 4, connectionTimeoutMillis: 5000 });
@@ -92,7 +98,7 @@ export class Cluster {
 
   /** Everything is as it should be: no fault is left. */
   async heal(): Promise<void> {
-    this.nats?.signal("SIGCONT");
+    this.nats?.resume();
     for (const instance of this.instances) {
       instance.wake();
       instance.noise.level = 0;
@@ -100,7 +106,9 @@ export class Cluster {
     }
     for (const instance of this.instances) {
       await until(async () => {
-        if (!(await instance.isReady())) throw new Error(`instance ${instance.name} does not become ready: ${instance.errors}`);
+        const state = await instance.readiness();
+        if (!state.startsWith("200"))
+          throw new Error(`instance ${instance.name} does not become ready: ${state}\n${instance.errors}`);
       }, 30_000);
     }
   }
@@ -108,7 +116,7 @@ export class Cluster {
   async close(): Promise<void> {
     await Promise.all(this.instances.map((instance) => instance.close()));
     await this.pool.end();
-    this.nats?.signal("SIGCONT");
+    this.nats?.resume();
     await this.nats?.stop();
     await this.postgres.close();
     await rm(this.#folder, { recursive: true, force: true });

@@ -76,10 +76,10 @@ export class Forest {
   }
 
   async close(branch: Branch, closeDescendants: boolean): Promise<void> {
-    if (branch.closing === undefined) branch.closing = this.#stage.random.pick([COMPLETED, FAILED, CANCELLED]);
+    if (branch.closing === undefined)
+      branch.closing = this.#stage.random.pick([COMPLETED, FAILED, CANCELLED]);
     if (closeDescendants) {
-      for (const other of this.of(branch.root))
-        if (this.#isBelow(other, branch)) other.closing ??= CANCELLED;
+      for (const other of this.of(branch.root)) if (this.#isBelow(other, branch)) other.closing ??= CANCELLED;
     }
     const request = { workflowId: branch.id, status: branch.closing, closeDescendants };
     // Its parent may have closed it in another way.

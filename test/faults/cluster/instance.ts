@@ -61,8 +61,7 @@ export class Instance {
     const links = {
       clients: await openLink("127.0.0.1", port),
       database: await openLink(url.hostname, Number(url.port)),
-      bus:
-        natsPort === undefined ? undefined : await openLink("127.0.0.1", natsPort, () => addNoise(noise)),
+      bus: natsPort === undefined ? undefined : await openLink("127.0.0.1", natsPort, () => addNoise(noise)),
     };
     url.port = String(links.database.port);
     const instance = new Instance(
@@ -77,7 +76,10 @@ export class Instance {
         DRAIN_TIMEOUT_MS: "4000",
         TEST_CLOCK_FILE: clockFile,
         TEST_PATCHES: JSON.stringify(patches),
-        NODE_OPTIONS: [preload("clock-skew"), ...(patches.length > 0 ? [preload("patched-sources")] : [])].join(" "),
+        NODE_OPTIONS: [
+          preload("clock-skew"),
+          ...(patches.length > 0 ? [preload("patched-sources")] : []),
+        ].join(" "),
       },
       links,
     );
@@ -132,12 +134,13 @@ export class Instance {
     writeFileSync(this.#clockFile, JSON.stringify(skew));
   }
 
-  async isReady(): Promise<boolean> {
+  /** What `/readyz` says, as "200 ready". */
+  async readiness(): Promise<string> {
     try {
-      const { status } = await fetch(`${this.directUrl}/readyz`, { signal: AbortSignal.timeout(2000) });
-      return status === 200;
-    } catch {
-      return false;
+      const answer = await fetch(`${this.directUrl}/readyz`, { signal: AbortSignal.timeout(2000) });
+      return `${answer.status} ${await answer.text()}`;
+    } catch (error) {
+      return String((error as Error).cause ?? error);
     }
   }
 

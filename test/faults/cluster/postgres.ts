@@ -2,13 +2,13 @@
  * A Postgres of its own that can be restarted in every way, on the same port and data folder: stopped in an orderly way,
  * at once, or with kill -9.
  */
-import { mkdtemp, chmod } from "node:fs/promises";
+import { chmod, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../db/embedded/embedded-postgres.ts";
 import { isAlive } from "../../../db/embedded/process-table.ts";
-import { removeTestCluster } from "../../support/cluster-watchdog.ts";
 import { watchCluster } from "../../support/cluster.ts";
+import { removeTestCluster } from "../../support/cluster-watchdog.ts";
 import { until } from "../../support/until.ts";
 import { freePort } from "./free-port.ts";
 

@@ -92,7 +92,8 @@ export class ReaderLog {
         this.#moveTo(told.offset, 0);
         break;
       case "gap":
-        if (told.from !== (this.position ?? 0) + 1 || told.to < told.from)
+        // What lies before it and was not told is not of its scope.
+        if (told.from <= (this.position ?? 0) || told.to < told.from)
           this.problems.push(`a gap ${told.from}–${told.to} after ${this.position}`);
         this.gaps.push({ from: told.from, to: told.to });
         this.#moveTo(told.to, 1);

@@ -1,12 +1,12 @@
 /** Follows what is observed about a word, from instance to instance. A space has no end: it is stopped when it has all. */
-import type { Cluster } from "./cluster.ts";
+
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
+import type { Cluster } from "./cluster.ts";
 import { heartbeatIntervalMs, type Subscribe } from "./reader.ts";
 import type { ToldEvent } from "./reader-log.ts";
 import { toTold } from "./subscribe-connect.ts";
 
-export const followRecall =
-  (cluster: Cluster, word: string): Subscribe =>
+export const followRecall = (cluster: Cluster, word: string): Subscribe =>
   async function* (instance, [log], signal) {
     if (log === undefined) return;
     const { memory } = cluster.clients(instance, log.reading.scope.branch.tenant, "recalls");

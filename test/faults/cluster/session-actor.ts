@@ -89,6 +89,10 @@ export class SessionActor {
     this.writer.sendUpTo(0);
   }
 
+  says(n: number, connection: number): string {
+    return sayingOf(this.name, n, connection);
+  }
+
   /** Is entry n refused for good, whatever happens? Its task has ended, or it is malformed. */
   isPoison(n: number): boolean {
     return n % poisonEvery === 0 || (this.kind === "events" && n % taskLength === 1 && n > 1);

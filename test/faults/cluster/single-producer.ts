@@ -8,12 +8,16 @@ import type { Branch } from "./forest.ts";
 import { sayingOf } from "./session-actor.ts";
 import { nap, type Stage } from "./stage.ts";
 
+const patienceMs = 4000;
+
 export type Outcome =
   /** Told DURABLE: stored exactly once; the offset, if it was told. */
   | { readonly kind: "durable"; readonly offset: number | undefined }
   /** Told ACCEPTED, or told nothing: stored at most once. */
   | { readonly kind: "unknown" }
-  /** Refused: not stored. */
+  /** There was no room: not stored. */
+  | { readonly kind: "full" }
+  /** Refused for good: not stored. */
   | { readonly kind: "refused" };
 
 export class SingleProducer {
@@ -24,8 +28,12 @@ export class SingleProducer {
   readonly outcomes: Outcome[] = [];
   readonly #stage: Stage;
 
-  constructor(stage: Stage, name: string, branch: Branch, isNumbered: boolean) {
+  readonly #bulk: string;
+
+  /** Each event has so many bytes more. */
+  constructor(stage: Stage, name: string, branch: Branch, isNumbered: boolean, bulkBytes = 0) {
     this.#stage = stage;
+    this.#bulk = "f".repeat(bulkBytes);
     this.name = name;
     this.branch = branch;
     this.isNumbered = isNumbered;
@@ -35,40 +43,45 @@ export class SingleProducer {
     return `${this.name}-t`;
   }
 
+  says(n: number): string {
+    return `${sayingOf(this.name, n, 0)}${this.#bulk}`;
+  }
+
   /** Until the play is over, its workflow is closed, or so many were sent. */
   async run(most: number): Promise<void> {
     const { random } = this.#stage;
     while (!this.#stage.over && this.outcomes.length < most) {
       if (this.isNumbered && random.chance(0.2)) await this.#sendMany(1 + random.below(10));
-      else this.outcomes.push(await this.#send(this.outcomes.length + 1, random.chance(this.isNumbered ? 0.9 : 0.5)));
-      if (this.outcomes.at(-1)?.kind === "refused") return;
+      else if (this.isNumbered) this.outcomes.push(await this.#send(this.outcomes.length + 1));
+      else this.outcomes.push(await this.sendOnce(this.outcomes.length + 1, random.chance(0.5)));
+      if (this.outcomes.at(-1)?.kind === "refused") return; // its workflow is closed
       await nap(random.below(120));
     }
   }
 
-  async #send(n: number, waitForDurable: boolean): Promise<Outcome> {
-    const request = {
-      workflowExecutionId: this.branch.id,
-      taskExecutionId: this.task,
-      type: EventType.TOKEN,
-      payload: sayingOf(this.name, n, 0),
-      sequence: BigInt(n),
-      producerId: this.isNumbered ? this.name : "",
-      waitForDurable,
-    };
-    const { witness } = this.#stage;
-    if (!this.isNumbered) {
-      try {
-        const { tasks } = this.#stage.anyClients(this.branch.tenant);
-        const answer = await tasks.streamTaskData(request, { signal: AbortSignal.timeout(4000) });
-        return answer.level === AckLevel.DURABLE
-          ? { kind: "durable", offset: Number(answer.offset) }
-          : { kind: "unknown" };
-      } catch (error) {
-        if (witness.excuses(this.name, error, [Code.FailedPrecondition])) return { kind: "unknown" };
-        return { kind: "refused" };
-      }
+  /** Whatever the answer. */
+  async sendOnce(
+    n: number,
+    waitForDurable: boolean,
+    { tasks } = this.#stage.anyClients(this.branch.tenant),
+  ): Promise<Outcome> {
+    try {
+      const options = { signal: AbortSignal.timeout(patienceMs) };
+      const answer = await tasks.streamTaskData(this.#request(n, waitForDurable), options);
+      return answer.level === AckLevel.DURABLE
+        ? { kind: "durable", offset: Number(answer.offset) }
+        : { kind: "unknown" };
+    } catch (error) {
+      const excused = this.#stage.witness.excuses(this.name, error, [Code.FailedPrecondition]);
+      if (!excused) return { kind: "refused" };
+      const isFull = error instanceof ConnectError && error.code === Code.ResourceExhausted;
+      return { kind: isFull ? "full" : "unknown" };
     }
+  }
+
+  /** Until it is told what became of it. */
+  async #send(n: number): Promise<Outcome> {
+    const request = this.#request(n, this.#stage.random.chance(0.9));
     const { answer, tries } = await this.#stage.call(
       this.name,
       this.branch.tenant,
@@ -80,6 +93,18 @@ export class SingleProducer {
     return { kind: "durable", offset: answer.duplicate ? undefined : Number(answer.offset) };
   }
 
+  #request(n: number, waitForDurable: boolean) {
+    return {
+      workflowExecutionId: this.branch.id,
+      taskExecutionId: this.task,
+      type: EventType.TOKEN,
+      payload: this.says(n),
+      sequence: BigInt(n),
+      producerId: this.isNumbered ? this.name : "",
+      waitForDurable,
+    };
+  }
+
   /** Several by PublishTaskEvents: sent again as a whole. */
   async #sendMany(count: number): Promise<void> {
     const first = this.outcomes.length + 1;
@@ -87,7 +112,7 @@ export class SingleProducer {
       workflowId: this.branch.id,
       taskExecutionId: this.task,
       type: EventType.DATA,
-      payload: { case: "text", value: sayingOf(this.name, first + i, 0) } as const,
+      payload: { case: "text", value: this.says(first + i) } as const,
       sequence: BigInt(first + i),
     }));
     const { answer, failure } = await this.#stage.call(
@@ -103,9 +128,7 @@ export class SingleProducer {
       [Code.FailedPrecondition],
     );
     for (let i = 0; i < count; i++)
-      this.outcomes.push(
-        answer === undefined ? { kind: "unknown" } : { kind: "durable", offset: undefined },
-      );
+      this.outcomes.push(answer === undefined ? { kind: "unknown" } : { kind: "durable", offset: undefined });
     if (answer === undefined && ConnectError.from(failure).code === Code.FailedPrecondition)
       this.outcomes.push({ kind: "refused" });
   }

@@ -7,8 +7,7 @@ import type { ReaderLog, Told, ToldEvent } from "./reader-log.ts";
 import type { Witness } from "./witness.ts";
 
 /** `purpose`: those with the same share a connection. */
-export const subscribeConnect =
-  (cluster: Cluster, purpose: string): Subscribe =>
+export const subscribeConnect = (cluster: Cluster, purpose: string): Subscribe =>
   async function* (instance, [log], signal) {
     if (log === undefined) return;
     const { scope } = log.reading;
@@ -33,8 +32,7 @@ const scopes = {
   task: StreamScope.TASK,
 } as const;
 
-export const subscribeMany =
-  (cluster: Cluster, witness: Witness): Subscribe =>
+export const subscribeMany = (cluster: Cluster, witness: Witness): Subscribe =>
   async function* (instance, logs, signal) {
     const tenant = logs[0]?.reading.scope.branch.tenant ?? "";
     const targets = logs.map((log, i) => {

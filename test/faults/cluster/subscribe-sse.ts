@@ -20,8 +20,7 @@ interface Data {
   readonly finalOffset: number;
 }
 
-export const subscribeSse =
-  (cluster: Cluster, witness: Witness): Subscribe =>
+export const subscribeSse = (cluster: Cluster, witness: Witness): Subscribe =>
   async function* (instance, [log], signal) {
     if (log === undefined) return;
     const { tenant } = log.reading.scope.branch;
@@ -64,7 +63,11 @@ function asBroken(error: unknown): never {
 function pathOf({ reading: { scope, types, start }, position }: ReaderLog): string {
   const { tenant, id } = scope.branch;
   const part =
-    scope.kind === "subtree" ? "/consolidated" : scope.kind === "task" ? `/tasks/${encodeURIComponent(scope.task)}` : "";
+    scope.kind === "subtree"
+      ? "/consolidated"
+      : scope.kind === "task"
+        ? `/tasks/${encodeURIComponent(scope.task)}`
+        : "";
   const query = new URLSearchParams();
   if (types.length > 0) query.set("types", types.map(nameOf).join(","));
   if (start === "latest" && position === undefined) query.set("latest", "true");

@@ -45,14 +45,17 @@ export class Archive {
 
   /** Raises the floor as retention does: the floor first, committed, then the rows. Returns the floor, 0: nothing to trim. */
   async trim(pool: pg.Pool, root: string, share: number): Promise<number> {
-    const { rows } = await pool.query(
+    const found = await pool.query(
       `select stream_id, floor((next_offset - 1) * $2::float8)::bigint as upto, coalesce(floor_offset, 0) as floor
          from workflow join stream using (stream_id) left join stream_floor using (stream_id) where workflow_id = $1`,
       [root, share],
     );
-    const [{ stream_id: streamId, upto, floor }] = rows;
+    const [{ stream_id: streamId, upto, floor }] = found.rows;
     if (Number(upto) <= Number(floor)) return 0;
-    this.#rows.set(streamId, [...this.of(streamId), ...(await readRows(pool, streamId, Number(upto)))]);
+    const kept = this.of(streamId);
+    const rows = await readRows(pool, streamId, Number(upto));
+    // A trim that was broken off has kept what is still there.
+    this.#rows.set(streamId, [...kept.filter((row) => row.offset < (rows[0]?.offset ?? 0)), ...rows]);
     await pool.query(
       `insert into stream_floor values ($1, $2)
        on conflict (stream_id) do update set floor_offset = excluded.floor_offset`,

@@ -1,6 +1,7 @@
 /** Watches all variables of a workflow to its end, from instance to instance. Its log is a reader's of VARIABLE_SET and _DELETED. */
-import { VariableUpdateType, type VariableUpdate } from "../../../gen/tributary/v1/variable_service_pb.ts";
+
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
+import { type VariableUpdate, VariableUpdateType } from "../../../gen/tributary/v1/variable_service_pb.ts";
 import { plain } from "../../support/variable-call.ts";
 import type { Cluster } from "./cluster.ts";
 import { heartbeatIntervalMs, type Subscribe } from "./reader.ts";
@@ -14,8 +15,7 @@ export interface Snapshot {
   readonly values: Map<string, { readonly version: number; readonly value: unknown }>;
 }
 
-export const watchVariables =
-  (cluster: Cluster, snapshots: Snapshot[]): Subscribe =>
+export const watchVariables = (cluster: Cluster, snapshots: Snapshot[]): Subscribe =>
   async function* (instance, [log], signal) {
     if (log === undefined) return;
     const { branch } = log.reading.scope;

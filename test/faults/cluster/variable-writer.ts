@@ -3,9 +3,9 @@
  * change has a source of its own, so that it can be found again. It notes what it was told.
  */
 import { Code } from "@connectrpc/connect";
+import { json } from "../../support/variable-call.ts";
 import type { Branch } from "./forest.ts";
 import { nap, type Stage } from "./stage.ts";
-import { json } from "../../support/variable-call.ts";
 
 export interface Change {
   readonly source: string;
@@ -48,8 +48,11 @@ export class VariableWriter {
     const [name = ""] = names;
     const change: Change = { source, names, isDeletion: dice > 0.9, outcome: "unknown" };
     this.changes.push(change);
-    const last = this.changes.findLast(({ outcome, names: [of] }) => of === name && typeof outcome === "object");
-    const guess = typeof last?.outcome === "object" && random.chance(0.5) ? last.outcome.versions[0] : undefined;
+    const last = this.changes.findLast(
+      ({ outcome, names: [of] }) => of === name && typeof outcome === "object",
+    );
+    const guess =
+      typeof last?.outcome === "object" && random.chance(0.5) ? last.outcome.versions[0] : undefined;
     const assign = (each: string) => ({
       name: each,
       value: json(source),

@@ -16,7 +16,9 @@ for (const { file, line, with: replacement } of patches) {
   const source = sources.get(url.href) ?? readFileSync(url, "utf8");
   const parts = source.split(line);
   if (parts.length !== 2) {
-    throw new Error(`${file}: the line to break must be there once, found ${parts.length - 1} times: ${line}`);
+    throw new Error(
+      `${file}: the line to break must be there once, found ${parts.length - 1} times: ${line}`,
+    );
   }
   sources.set(url.href, parts.join(replacement));
 }
