@@ -90,7 +90,7 @@ export class Authenticator {
 
   /** A token ends with the key it was made with and with its tenant. */
   async #verifyToken(secret: string): Promise<Principal | undefined> {
-    const token = await this.#tokens.verify(secret, this.#clock.now());
+    const token = await this.#tokens.verify(secret, this.#clock.wallNow());
     if (token === undefined) return undefined;
     const keyIds = token.apiKeyId === undefined ? [] : [token.apiKeyId];
     const revoked = await this.#store.findRevoked(keyIds, [token.tenant]);

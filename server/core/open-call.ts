@@ -83,7 +83,7 @@ export class OpenCalls {
   }
 
   open(kind: CallKind, owner: CallOwner): OpenCall {
-    const left = owner.expiresMs === undefined ? undefined : owner.expiresMs - this.#clock.now();
+    const left = owner.expiresMs === undefined ? undefined : owner.expiresMs - this.#clock.wallNow();
     const cancelExpiry =
       left === undefined
         ? undefined

@@ -32,7 +32,7 @@ export async function* memoryFlow(
 ) {
   try {
     const principal = principalOf(context);
-    const inputs = toInputs(requests, principal, () => deps.clock.now());
+    const inputs = toInputs(requests, principal, () => deps.clock.wallNow());
     const outputs = flow(deps, accessOf(context), toCallOwner(principal), inputs, context.signal);
     for await (const output of outputs) {
       yield toResponse(output, deps.logBug);

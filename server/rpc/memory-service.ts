@@ -49,7 +49,7 @@ function observeStream(
       const { streamId } = await deps.spaces.require(access, init.space);
       return {
         target: { streamId, workflow: undefined, space: init.space },
-        toBatch: (batch) => toObservationBatch(batch, deps.clock.now()),
+        toBatch: (batch) => toObservationBatch(batch, deps.clock.wallNow()),
       };
     },
   };

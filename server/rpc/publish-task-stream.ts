@@ -33,7 +33,7 @@ export function publishTaskStream(
       const { identity } = await deps.registry.require(access, init.workflowId);
       return {
         target: { streamId: identity.streamId, workflow: identity, space: undefined },
-        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.clock.now()),
+        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.clock.wallNow()),
       };
     },
   };

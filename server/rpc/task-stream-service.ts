@@ -48,7 +48,7 @@ async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataReque
       sequence: Number(request.sequence),
       type: request.type,
       payload: request.payload,
-      timestampMs: Number(request.timestampMs) || deps.clock.now(),
+      timestampMs: Number(request.timestampMs) || deps.clock.wallNow(),
     },
     request.waitForDurable,
   );
@@ -118,7 +118,7 @@ async function addMessage(
     return taken;
   }
   const valid = wrong?.index === undefined ? request.events : request.events.slice(0, wrong.index);
-  const now = deps.clock.now();
+  const now = deps.clock.wallNow();
   await publishing.add(
     valid.map((event) => toNewEvent(event, producerId, now)),
     taken,

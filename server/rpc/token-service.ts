@@ -28,7 +28,7 @@ export function tokenService(router: ConnectRouter, deps: TokenDeps): void {
           includeVariables,
         },
         ttlSeconds || defaultTtlSeconds,
-        deps.clock.now(),
+        deps.clock.wallNow(),
       );
       return { token, expiresMs: BigInt(expiresMs) };
     },

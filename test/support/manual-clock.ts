@@ -6,6 +6,7 @@ export class ManualClock implements Clock {
   readonly #timers = new Set<{ readonly dueMs: number; readonly callback: () => void }>();
 
   readonly now = (): number => this.#now;
+  readonly wallNow = this.now;
 
   after(delayMs: number, callback: () => void): () => void {
     const timer = { dueMs: this.#now + delayMs, callback };

@@ -224,7 +224,7 @@ class Recall implements ScopeReader {
       upTo: this.#cursor,
       limit: maxResults || 100,
       minScore,
-      nowMs: this.#deps.clock.now(),
+      nowMs: this.#deps.clock.wallNow(),
     });
     let results = 0;
     let at = 0;
@@ -291,7 +291,7 @@ class Recall implements ScopeReader {
 
   /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
   async #nextPage(tail: number): Promise<MatchPage | undefined> {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.wallNow();
     let page: MatchPage | undefined;
     try {
       page = await this.#deps.memory.readMatches(this.#streamId, this.#cue, this.#cursor, tail, now);
