@@ -38,7 +38,7 @@ export async function startTestCluster(
   const dataDir = await mkdtemp(join(tmpdir(), "tributary-test-cluster-"));
   // Started by root, Postgres runs as another user, who must be able to enter.
   await chmod(dataDir, 0o711);
-  startWatchdog(dataDir);
+  watchCluster(dataDir);
   const lines: string[] = [];
   try {
     const { settings = {} } = options;
@@ -59,7 +59,8 @@ export async function startTestCluster(
   }
 }
 
-function startWatchdog(dataDir: string): void {
+/** Starts the watchdog of a folder `tributary-test-cluster-…` that holds a Postgres. */
+export function watchCluster(dataDir: string): void {
   const script = fileURLToPath(new URL("./cluster-watchdog.ts", import.meta.url));
   const watchdog = spawn(process.execPath, [script, dataDir], {
     // Its own session: Ctrl-C and the kill of a process group must not reach it.

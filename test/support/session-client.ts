@@ -35,7 +35,23 @@ export interface SessionWriterOptions {
   /** Codes after which it tries again; others end it. */
   readonly retried?: readonly Code[];
   readonly onReply?: (message: SessionReply["message"]) => void;
+  /** Told of each failed connection. */
+  readonly onFailure?: (failure: ConnectError) => void;
+  /** The entry as this connection, 1, 2 …, sends it; of the same size. A worker that resumes may say the same otherwise. */
+  readonly revise?: (entry: EventInit, connection: number) => EventInit;
+  /** Default: PublishTaskStream. */
+  readonly call?: SessionRpc;
 }
+
+/** A call that speaks the session protocol; requests are those of PublishTaskStream. */
+export type SessionRpc = (
+  clients: Clients,
+  requests: AsyncIterable<Request>,
+  options: { readonly signal: AbortSignal },
+) => AsyncIterable<{ readonly reply?: SessionReply | undefined }>;
+
+const publishTaskStream: SessionRpc = ({ tasks }, requests, options) =>
+  tasks.publishTaskStream(requests, options);
 
 const lostConnection = [Code.Unavailable, Code.Canceled, Code.Aborted, Code.Internal, Code.DeadlineExceeded];
 
@@ -87,6 +103,7 @@ export class SessionWriter {
         pauseMs = await this.#connect();
       } catch (error) {
         const failure = ConnectError.from(error);
+        this.#options.onFailure?.(failure);
         if (this.#isDone(failure)) return;
         if (!retried.includes(failure.code))
           throw new Error(`session ${this.sessionId}: ${failure.message}`, { cause: error });
@@ -139,9 +156,8 @@ export class SessionWriter {
     let opened = false;
     let last: SessionReply["message"] | undefined;
     try {
-      const replies = this.#clients().tasks.publishTaskStream(this.#messages(abort.signal), {
-        signal: abort.signal,
-      });
+      const { call = publishTaskStream } = this.#options;
+      const replies = call(this.#clients(), this.#messages(abort.signal), { signal: abort.signal });
       for await (const { reply } of replies) {
         const message = reply?.message;
         if (message === undefined) continue;
@@ -208,7 +224,9 @@ export class SessionWriter {
       this.#to(this.#next) <= this.#allowedBytes &&
       this.#to(this.#next) - this.#to(first - 1) < 1024 * 1024
     );
-    const events = this.#options.entries.slice(first - 1, this.#next - 1);
+    const { entries, revise } = this.#options;
+    const given = entries.slice(first - 1, this.#next - 1);
+    const events = revise === undefined ? given : given.map((entry) => revise(entry, this.connections));
     return { operation: { case: "batch", value: { firstSequence: BigInt(first), events } } };
   }
 

@@ -13,6 +13,10 @@ export interface SpawnedServer {
   /** Resident memory now, bytes. */
   rss(): Promise<number>;
   kill(signal: NodeJS.Signals): Promise<void>;
+  /** Sends a signal that does not end it, like SIGSTOP. */
+  signal(signal: NodeJS.Signals): void;
+  /** The end of what it said on its standard error. */
+  errors(): string;
 }
 
 export async function spawnServer(env: Readonly<Record<string, string>>): Promise<SpawnedServer> {
@@ -20,7 +24,11 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
     env: { PATH: process.env["PATH"] ?? "", PORT: "0", LOG_LEVEL: "error", DRAIN_TIMEOUT_MS: "5000", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const url = await readyUrl(child);
+  let errors = "";
+  child.stderr?.on("data", (text) => {
+    errors = (errors + text).slice(-4000);
+  });
+  const url = await readyUrl(child, () => errors);
   return {
     url,
     port: new URL(url).port,
@@ -34,14 +42,12 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
       child.kill(signal);
       await gone;
     },
+    signal: (signal) => void child.kill(signal),
+    errors: () => errors,
   };
 }
 
-async function readyUrl(child: ChildProcess): Promise<string> {
-  let errors = "";
-  child.stderr?.on("data", (text) => {
-    errors = (errors + text).slice(-4000);
-  });
+async function readyUrl(child: ChildProcess, errors: () => string): Promise<string> {
   if (child.stdout === null) throw new Error("no stdout");
   for await (const line of createInterface({ input: child.stdout })) {
     const url = /http:\/\/\S+/.exec(line)?.[0];
@@ -49,5 +55,5 @@ async function readyUrl(child: ChildProcess): Promise<string> {
     child.stdout.resume();
     return url;
   }
-  throw new Error(`the server ended before it was ready:\n${errors}`);
+  throw new Error(`the server ended before it was ready:\n${errors()}`);
 }

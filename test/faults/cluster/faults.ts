@@ -1,0 +1,228 @@
+/**
+ * What is done to the cluster. Each fault has something that it breaks, so that no two break the same at once; it is healed when
+ * its promise resolves.
+ */
+
+import type { Forest } from "./forest.ts";
+import type { Instance } from "./instance.ts";
+import type { Link } from "./link.ts";
+import type { Reader } from "./reader.ts";
+import { SingleProducer } from "./single-producer.ts";
+import { nap, type Stage } from "./stage.ts";
+import type { Archive } from "./truth.ts";
+
+export interface Scene {
+  readonly stage: Stage;
+  readonly forest: Forest;
+  readonly readers: readonly Reader[];
+  readonly singles: SingleProducer[];
+  readonly archive: Archive;
+}
+
+type Breaks = "instance" | "postgres" | "nats" | "streams" | "readers";
+
+interface Fault {
+  readonly breaks: Breaks;
+  /** `target` is there if an instance breaks. */
+  run(scene: Scene, target: Instance): Promise<string | void>;
+}
+
+const between = ({ stage }: Scene, least: number, most: number) => least + stage.random.below(most - least);
+
+/** Breaks all connections of a link, and most of the times refuses new ones for a while. */
+async function cut(scene: Scene, link: Link | undefined): Promise<void> {
+  if (link === undefined) return;
+  if (scene.stage.random.chance(0.3)) return link.cut();
+  link.refuse();
+  await nap(between(scene, 100, 1500));
+  link.restore();
+}
+
+/** Nothing passes for a while, in one direction or both; then it goes on, or is cut. */
+async function silence(scene: Scene, link: Link | undefined): Promise<string> {
+  if (link === undefined) return "";
+  const { random } = scene.stage;
+  const directions = random.pick([["up"], ["down"], ["up", "down"]] as const);
+  link.silence(...directions);
+  await nap(between(scene, 300, 4500));
+  const isCut = random.chance(0.5);
+  if (isCut) link.cut();
+  else link.restore();
+  return `${directions.join(" and ")}, then ${isCut ? "cut" : "as before"}`;
+}
+
+const minuteMs = 60_000;
+
+export const faults = {
+  kill: {
+    breaks: "instance",
+    async run(scene, target) {
+      await target.stop("SIGKILL");
+      await nap(between(scene, 0, 800));
+      await target.start();
+    },
+  },
+  drain: {
+    breaks: "instance",
+    async run(_, target) {
+      await target.stop("SIGTERM");
+      await target.start();
+    },
+  },
+  /** It wakes with connections, sessions and a clock of before. */
+  pause: {
+    breaks: "instance",
+    async run(scene, target) {
+      target.pause();
+      await nap(between(scene, 500, 5500));
+      target.wake();
+    },
+  },
+  "clock jump": {
+    breaks: "instance",
+    run({ stage: { random } }, target) {
+      const offsetMs = (random.next() - 0.5) * 20 * minuteMs;
+      const drift = random.pick([0, 0.03, -0.03]);
+      target.setClock({ offsetMs, drift });
+      return Promise.resolve(`by ${(offsetMs / minuteMs).toFixed(1)} minutes, drift ${drift}`);
+    },
+  },
+  "cut from Postgres": { breaks: "instance", run: (scene, { database }) => cut(scene, database) },
+  "silent to Postgres": { breaks: "instance", run: (scene, { database }) => silence(scene, database) },
+  "cut from NATS": { breaks: "instance", run: (scene, { bus }) => cut(scene, bus) },
+  "silent to NATS": { breaks: "instance", run: (scene, { bus }) => silence(scene, bus) },
+  "cut from clients": { breaks: "instance", run: (scene, { clients }) => cut(scene, clients) },
+  "silent to clients": { breaks: "instance", run: (scene, { clients }) => silence(scene, clients) },
+  /** Messages of NATS are lost, doubled and late. */
+  noise: {
+    breaks: "instance",
+    async run(scene, { noise }) {
+      noise.level = 0.1 + scene.stage.random.next() * 0.8;
+      await nap(between(scene, 1000, 4000));
+      noise.level = 0;
+      return `${noise.touched} messages so far`;
+    },
+  },
+  "Postgres restart": { breaks: "postgres", run: ({ stage }) => stage.cluster.postgres.restart("fast") },
+  "Postgres immediate stop": {
+    breaks: "postgres",
+    run: ({ stage }) => stage.cluster.postgres.restart("immediate"),
+  },
+  "Postgres kill": { breaks: "postgres", run: ({ stage }) => stage.cluster.postgres.restart("kill") },
+  /** Some connections of the instances, by an administrator. */
+  "backends terminated": {
+    breaks: "postgres",
+    async run({ stage }) {
+      const { rows } = await stage.cluster.pool.query(
+        `select count(pg_terminate_backend(pid)) as n from pg_stat_activity
+          where application_name = 'tributary' and random() < $1`,
+        [0.2 + stage.random.next() * 0.6],
+      );
+      return `${rows[0].n}`;
+    },
+  },
+  "NATS restart": {
+    breaks: "nats",
+    async run(scene) {
+      const { nats } = scene.stage.cluster;
+      await nats?.kill();
+      await nap(between(scene, 0, 2500));
+      await nats?.start();
+    },
+  },
+  "NATS paused": {
+    breaks: "nats",
+    async run(scene) {
+      const { nats } = scene.stage.cluster;
+      nats?.pause();
+      await nap(between(scene, 500, 4000));
+      nats?.resume();
+    },
+  },
+  "stream locked": {
+    breaks: "streams",
+    async run(scene) {
+      const { root } = scene.stage.random.pick(scene.forest.roots);
+      await holdLock(scene, root, between(scene, 500, 4500));
+    },
+  },
+  /** More for one stream than the lane of one instance may hold, while nothing of it can be stored. */
+  flood: {
+    breaks: "streams",
+    async run(scene) {
+      const { stage, forest } = scene;
+      const branch = stage.random.pick(forest.roots.filter(({ closing }) => closing === undefined));
+      const instance = stage.anyInstance();
+      const clients = stage.cluster.clients(instance, branch.tenant, "flood");
+      const producer = new SingleProducer(stage, `flood-${scene.singles.length}`, branch, false, 200_000);
+      scene.singles.push(producer);
+      const lock = holdLock(scene, branch.root, 2500);
+      for (let i = 0; i < 10; i++) {
+        const some = Array.from({ length: 20 }, (_, j) => producer.sendOnce(20 * i + j + 1, false, clients));
+        producer.outcomes.push(...(await Promise.all(some)));
+      }
+      await lock;
+      const full = producer.outcomes.filter(({ kind }) => kind === "full").length;
+      return `${full} of ${producer.outcomes.length} were not taken at ${instance.name}`;
+    },
+  },
+  "readers that stop reading": {
+    breaks: "readers",
+    run(scene) {
+      const { random } = scene.stage;
+      const some = scene.readers.filter(() => random.chance(0.2));
+      for (const reader of some) reader.stall(between(scene, 1000, 6000));
+      return Promise.resolve(`${some.length}`);
+    },
+  },
+  /** As retention: readers in the middle of it are told of a gap. */
+  trim: {
+    breaks: "streams",
+    run({ stage, forest, archive }) {
+      const { root } = stage.random.pick(forest.roots);
+      const share = 0.5 + stage.random.next() / 2;
+      return unlessAway(async () => `${root} up to ${await archive.trim(stage.cluster.pool, root, share)}`);
+    },
+  },
+} as const satisfies Record<string, Fault>;
+
+export type FaultName = keyof typeof faults;
+export const faultNames = Object.keys(faults) as FaultName[];
+
+/** As some transaction of somebody else would. */
+async function holdLock({ stage }: Scene, root: string, ms: number): Promise<void> {
+  await unlessAway(async () => {
+    const client = await stage.cluster.pool.connect();
+    let broken: Error | undefined;
+    client.on("error", (error) => {
+      broken = error;
+    });
+    try {
+      await client.query("begin");
+      await client.query(
+        "select 1 from stream where stream_id = (select stream_id from workflow where workflow_id = $1) for update",
+        [root],
+      );
+      await nap(ms);
+      await client.query("rollback");
+    } catch (error) {
+      broken = error as Error;
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  });
+}
+
+/** Another fault may have taken Postgres away: then this one is over. */
+async function unlessAway(work: () => Promise<string | void>): Promise<string | void> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "";
+    const isAway =
+      /^(57|08|ECONN|EPIPE)/.test(code) || /terminated|timeout|not queryable/.test(String(error));
+    if (!isAway) throw error;
+    return `Postgres was away: ${(error as Error).message}`;
+  }
+}
