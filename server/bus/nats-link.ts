@@ -24,7 +24,7 @@ export interface NatsLinkDeps {
   /** 0 ≤ n < 1; for jitter. */
   readonly random: () => number;
   /** A new connection: subscribe again. */
-  readonly onUp: (connection: NatsConnection) => void;
+  readonly onUp: () => void;
   /** `trouble` says something else. */
   readonly onTrouble: () => void;
 }
@@ -114,8 +114,7 @@ export class NatsLink {
     try {
       return this.#live.connection.subscribe(subject, {
         callback: (error: Error | null, message: Msg) => {
-          if (error === null) onMessage(message.data);
-          else this.#forbid(error);
+          if (error === null) onMessage(message.data); // else `#watch` hears of it
         },
       });
     } catch {
@@ -198,7 +197,7 @@ export class NatsLink {
     });
     void this.#watch(connection);
     const stopProbing = this.#probe(live);
-    this.#deps.onUp(connection);
+    this.#deps.onUp();
     this.#tell();
     this.#firstTry.resolve();
     const error = await connection.closed();

@@ -68,6 +68,7 @@ describe.each(seeds(full ? 5 : 1))("with seed %i", (seed) => {
           late.push({ scope, subscription: stack.use(subscription) });
         }
       }
+      bus.fallSilent(); // the end comes by the tail check alone
       await any().workflows.closeWorkflow({
         workflowId: root,
         status: WorkflowStatus.COMPLETED,

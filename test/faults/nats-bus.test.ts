@@ -323,6 +323,7 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
 describe.skipIf(natsServer.missing !== undefined)("with a NATS that checks who comes", () => {
   const users = `authorization { users: [
     { user: "trib", password: "s3cr%t/", permissions: { publish: "test.>", subscribe: "test.>" } },
+    { user: "dumb", password: "pw", permissions: { publish: "nothing", subscribe: "test.>" } }
     { user: "deaf", password: "pw", permissions: { publish: "test.>", subscribe: "nothing" } }
   ] }`;
   const secrets = /s3cr|pw|t0k/;
@@ -376,6 +377,14 @@ describe.skipIf(natsServer.missing !== undefined)("with a NATS that checks who c
       await until(() => expect(bus.degraded()).toMatch(/^NATS: .*permission/i));
       bus.publish(notice(stream, 1));
       expect(heard).toEqual([1]);
+    });
+  });
+
+  test("so is one that it forbids to publish on", async () => {
+    await withBus(users, "dumb:pw@", async (bus) => {
+      bus.publish(notice(newId(), 1));
+      await until(() => expect(bus.degraded()).toMatch(/^NATS: .*permission/i));
+      expect(bus.degraded()).not.toMatch(secrets);
     });
   });
 

@@ -3,6 +3,8 @@ import type { Bus, Notice } from "../../server/core/ports.ts";
 import type { Random } from "./random.ts";
 
 export interface BadBus extends Bus {
+  /** From now on it loses everything. */
+  fallSilent(): void;
   /** What became of notices and signals so far. */
   readonly fates: Readonly<Record<"lost" | "late" | "doubled" | "bare" | "kept", number>>;
 }
@@ -10,8 +12,9 @@ export interface BadBus extends Bus {
 /** Each that says something goes its own way; what is late comes up to `longestMs` after it. */
 export function badBus(bus: Bus, random: Random, longestMs = 300): BadBus {
   const fates = { lost: 0, late: 0, doubled: 0, bare: 0, kept: 0 };
+  let isSilent = false;
   const mistreat = (deliver: (bare: boolean) => void): void => {
-    const dice = random.next();
+    const dice = isSilent ? 0 : random.next();
     const fate =
       dice < 0.2 ? "lost" : dice < 0.5 ? "late" : dice < 0.6 ? "doubled" : dice < 0.7 ? "bare" : "kept";
     fates[fate]++;
@@ -22,6 +25,9 @@ export function badBus(bus: Bus, random: Random, longestMs = 300): BadBus {
   return {
     ...bus,
     fates,
+    fallSilent() {
+      isSilent = true;
+    },
     publish: (notice: Notice) =>
       mistreat((bare) => bus.publish(bare ? { ...notice, entries: undefined } : notice)),
     signal: (topic, body) => mistreat(() => bus.signal(topic, body)),
