@@ -141,7 +141,8 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
       leaving = true;
       tcp.close();
       // The highest stream id: a notice to go elsewhere, that refuses nothing yet (RFC 9113, 6.8).
-      for (const session of sessions) session.goaway(0, 2 ** 31 - 1);
+      // One that its client has just broken off would throw.
+      for (const session of sessions) if (!session.destroyed) session.goaway(0, 2 ** 31 - 1);
     },
     refuseNew() {
       for (const session of sessions) session.close();

@@ -12,13 +12,14 @@ import type {
   StreamManyResponse,
   StreamTargetSchema,
 } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { ReadingCall } from "../support/reading-call.ts";
+import { RequestQueue } from "../support/request-queue.ts";
 import type { Clients } from "../support/server.ts";
-import { until } from "../support/until.ts";
 import { Transcript } from "./subscription.ts";
 
 export type TargetInit = Exclude<MessageInitShape<typeof StreamTargetSchema>, { $typeName: string }>;
 type Request = Exclude<MessageInitShape<typeof MultiplexRequestSchema>, { $typeName: string }>;
-type Answers = AsyncIterable<StreamManyResponse | MultiplexResponse>;
+type Answer = StreamManyResponse | MultiplexResponse;
 
 /** What one label was sent, from one subscribe to its end. */
 export class LabelTranscript extends Transcript {
@@ -36,47 +37,41 @@ function closingOf({ message }: StreamMessage) {
   return message.value;
 }
 
-export class LabelledCall implements AsyncDisposable {
+export class LabelledCall extends ReadingCall<Answer> {
   /** By label; of a label that was used again the last. */
   readonly labels = new Map<string, LabelTranscript>();
   /** The labels of the answers, in order. */
   readonly order: string[] = [];
-  readonly finished: Promise<void>;
-  #hasFinished = false;
-  readonly #abort = new AbortController();
-  readonly #requests: Request[] = [];
-  #requested = () => {};
-  #halfClosed = false;
+  readonly #requests: RequestQueue<Request>;
 
-  constructor(start: (requests: AsyncIterable<Request>, options: CallOptions) => Answers) {
-    this.finished = this.#read(start(this.#sent(), { signal: this.#abort.signal }));
-    this.finished.catch(() => {}).finally(() => (this.#hasFinished = true));
+  constructor(start: (requests: AsyncIterable<Request>, options: CallOptions) => AsyncIterable<Answer>) {
+    const requests = new RequestQueue<Request>();
+    super((options) => start(requests, options));
+    this.#requests = requests;
   }
 
-  async #read(answers: Answers): Promise<void> {
-    try {
-      for await (const { label, result } of answers) {
-        this.order.push(label);
-        let transcript = this.labels.get(label);
-        if (transcript?.isOver !== false) {
-          // After the last message of a label only a new subscription of it may say something.
-          if (transcript !== undefined && !this.#isNew(result))
-            throw new Error(`${result.case} after the end of ${label}`);
-          transcript = new LabelTranscript();
-          this.labels.set(label, transcript);
-        }
-        if (result.case === "message" && label === "") transcript.closing = closingOf(result.value);
-        else if (result.case === "message") transcript.add(result.value);
-        else if (result.case === "error") transcript.error = result.value;
-        else if (result.case === "unsubscribed") transcript.unsubscribed = true;
-        else throw new Error("an answer without content");
-      }
-    } catch (error) {
-      if (!this.#abort.signal.aborted) throw error;
+  protected override get hasLast(): boolean {
+    return true; // each label has its own
+  }
+
+  protected override hear({ label, result }: Answer): void {
+    this.order.push(label);
+    let transcript = this.labels.get(label);
+    if (transcript?.isOver !== false) {
+      // After the last message of a label only a new subscription of it may say something.
+      if (transcript !== undefined && !this.#isNew(result))
+        throw new Error(`${result.case} after the end of ${label}`);
+      transcript = new LabelTranscript();
+      this.labels.set(label, transcript);
     }
+    if (result.case === "message" && label === "") transcript.closing = closingOf(result.value);
+    else if (result.case === "message") transcript.add(result.value);
+    else if (result.case === "error") transcript.error = result.value;
+    else if (result.case === "unsubscribed") transcript.unsubscribed = true;
+    else throw new Error("an answer without content");
   }
 
-  #isNew(result: (StreamManyResponse | MultiplexResponse)["result"]): boolean {
+  #isNew(result: Answer["result"]): boolean {
     // It may be refused or removed before it opened.
     return (
       result.case === "error" ||
@@ -85,18 +80,8 @@ export class LabelledCall implements AsyncDisposable {
     );
   }
 
-  async *#sent(): AsyncGenerator<Request> {
-    for (;;) {
-      const request = this.#requests.shift();
-      if (request !== undefined) yield request;
-      else if (this.#halfClosed || this.#abort.signal.aborted) return;
-      else await new Promise<void>((resolve) => (this.#requested = resolve));
-    }
-  }
-
   send(...requests: Request[]): this {
-    this.#requests.push(...requests);
-    this.#requested();
+    this.#requests.send(...requests);
     return this;
   }
 
@@ -113,8 +98,7 @@ export class LabelledCall implements AsyncDisposable {
   }
 
   halfClose(): this {
-    this.#halfClosed = true;
-    this.#requested();
+    this.#requests.close();
     return this;
   }
 
@@ -123,31 +107,15 @@ export class LabelledCall implements AsyncDisposable {
     return this.labels.get(label) ?? new LabelTranscript();
   }
 
-  get hasFinished(): boolean {
-    return this.#hasFinished;
-  }
-
-  /** Waits until the assertions hold; fails at once when the call fails. */
-  async until(assertions: () => void, timeoutMs?: number): Promise<this> {
-    let failed = false;
-    this.finished.catch(() => (failed = true));
-    await until(() => {
-      if (!failed) assertions();
-    }, timeoutMs);
-    if (failed) await this.finished;
-    return this;
-  }
-
   async end(timeoutMs = 8000): Promise<this> {
-    await this.until(() => expect(this.#hasFinished).toBe(true), timeoutMs);
+    await this.until(() => expect(this.hasFinished).toBe(true), timeoutMs);
     await this.finished;
     return this;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    this.#requested();
-    await this.finished.catch(() => {});
+  override async [Symbol.asyncDispose](): Promise<void> {
+    this.#requests.close();
+    await super[Symbol.asyncDispose]();
   }
 }
 

@@ -13,9 +13,12 @@ import type {
   OpenedSchema,
   StreamMessage,
 } from "../../gen/tributary/v1/event_pb.ts";
-import { until } from "../support/until.ts";
+import { ReadingCall } from "../support/reading-call.ts";
 
-export type Answers = AsyncIterable<{ message?: StreamMessage | undefined }>;
+interface Answer {
+  readonly message?: StreamMessage | undefined;
+}
+export type Answers = AsyncIterable<Answer>;
 
 /** What one subscription has sent so far. */
 export class Transcript {
@@ -86,39 +89,41 @@ export class Transcript {
   }
 }
 
+/** Reads a call into a transcript. */
+class TranscribedCall extends ReadingCall<Answer> {
+  readonly #transcript: Transcript;
+
+  constructor(start: (options: CallOptions) => Answers, transcript: Transcript) {
+    super(start);
+    this.#transcript = transcript;
+  }
+
+  protected override get hasLast(): boolean {
+    return (this.#transcript.ended ?? this.#transcript.closing) !== undefined;
+  }
+
+  protected override hear({ message }: Answer): void {
+    this.#transcript.add(message);
+  }
+}
+
 /** A subscription that is read as fast as it sends, until it ends or is stopped. */
 export class Subscription extends Transcript implements AsyncDisposable {
-  /** When the call has ended; rejects with its error. */
-  readonly finished: Promise<void>;
-  readonly #abort = new AbortController();
+  readonly #call: TranscribedCall;
 
   constructor(start: (options: CallOptions) => Answers) {
     super();
-    this.finished = this.#read(start);
-    this.finished.catch(() => {});
+    this.#call = new TranscribedCall(start, this);
   }
 
-  async #read(start: (options: CallOptions) => Answers): Promise<void> {
-    try {
-      for await (const { message } of start({ signal: this.#abort.signal })) this.add(message);
-    } catch (error) {
-      if (!this.#abort.signal.aborted) throw error;
-    }
-    if (!this.#abort.signal.aborted && this.ended === undefined && this.closing === undefined) {
-      throw new Error(`the call ended OK after ${this.cases.at(-1) ?? "nothing"}`);
-    }
+  /** When the call has ended; rejects with its error. */
+  get finished(): Promise<void> {
+    return this.#call.finished;
   }
 
   /** Waits until the assertions hold; fails at once when the call fails. */
   async until(assertions: () => void, timeoutMs?: number): Promise<this> {
-    let failed = false;
-    this.finished.catch(() => {
-      failed = true;
-    });
-    await until(() => {
-      if (!failed) assertions();
-    }, timeoutMs);
-    if (failed) await this.finished;
+    await this.#call.until(assertions, timeoutMs);
     return this;
   }
 
@@ -134,8 +139,7 @@ export class Subscription extends Transcript implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    await this.finished.catch(() => {});
+    await this.#call[Symbol.asyncDispose]();
   }
 }
 

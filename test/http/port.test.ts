@@ -1,7 +1,9 @@
 /** The port before it knows which HTTP is spoken: a client that dawdles there harms nobody. */
 import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { expect, test } from "vitest";
+import { openPort } from "../../server/http/port.ts";
 import { useServer } from "../support/server.ts";
 
 const server = useServer();
@@ -35,4 +37,19 @@ test("a request that arrives byte by byte is answered", async () => {
   let answer = "";
   for await (const chunk of socket) answer += String(chunk);
   expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+});
+
+test("a port stops listening while its clients break off, at whatever moment of that", async () => {
+  for (let ticks = 0; ticks < 10; ticks++) {
+    const port = await openPort({ host: "127.0.0.1", port: 0, tls: undefined }, (_, response) =>
+      response.end(),
+    );
+    const clients = Array.from({ length: 10 }, () => connectHttp2(`http://127.0.0.1:${port.address.port}`));
+    await Promise.all(clients.map((client) => once(client.request({ ":path": "/" }).resume(), "close")));
+    for (const client of clients) client.destroy();
+    for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve));
+    port.stopListening();
+    await port.idle(AbortSignal.timeout(1000));
+    await port.close(1000);
+  }
 });

@@ -18,6 +18,7 @@ import type {
   SessionRejected,
   SessionReply,
 } from "../../gen/tributary/v1/session_pb.ts";
+import { RequestQueue } from "./request-queue.ts";
 import type { Clients } from "./server.ts";
 import { until } from "./until.ts";
 
@@ -41,22 +42,20 @@ export class MemoryCall {
   readonly recalled: FlowRecallMessage[] = [];
   /** Resolves when the call has ended; rejects with its status. */
   readonly ended: Promise<void>;
-  readonly #queue: Request[] = [];
+  readonly #requests = new RequestQueue<Request>();
   readonly #abort = new AbortController();
-  #wake = () => {};
-  #halfClosed = false;
 
   constructor({ memory }: Clients, rpc: "observeStream" | "memoryFlow" = "memoryFlow") {
     onTestFinished(() => this.cut());
     const { signal } = this.#abort;
     this.ended = (async () => {
       if (rpc === "observeStream") {
-        for await (const { reply } of memory.observeStream(this.#requests() as never, { signal })) {
+        for await (const { reply } of memory.observeStream(this.#requests as never, { signal })) {
           if (reply !== undefined) this.replies.push(reply.message);
         }
         return;
       }
-      for await (const { message } of memory.memoryFlow(this.#requests(), { signal })) {
+      for await (const { message } of memory.memoryFlow(this.#requests, { signal })) {
         if (message.case === "reply") this.replies.push(message.value.message);
         else if (message.case === "recall") this.recalled.push(message.value);
       }
@@ -64,25 +63,12 @@ export class MemoryCall {
     this.ended.catch(() => {}); // who is interested awaits it
   }
 
-  async *#requests(): AsyncGenerator<Request> {
-    for (;;) {
-      const next = this.#queue.shift();
-      if (next !== undefined) yield next;
-      else if (this.#halfClosed) return;
-      else
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-    }
-  }
-
   say<C extends Case>(name: C, value: Value<C>): void {
     this.send({ operation: { case: name, value } as Operation });
   }
 
   send(request: Request): void {
-    this.#queue.push(request);
-    this.#wake();
+    this.#requests.send(request);
   }
 
   batch(first: number, observations: ObservationInit[]): void {
@@ -90,8 +76,7 @@ export class MemoryCall {
   }
 
   halfClose(): void {
-    this.#halfClosed = true;
-    this.#wake();
+    this.#requests.close();
   }
 
   /** Breaks the call off. */

@@ -121,8 +121,8 @@ export function useServer(env: Readonly<Record<string, string>> = {}, ca?: strin
     await until(() =>
       expect(started.server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }),
     );
-    expect(await findOrphans(started.pool)).toEqual([]);
     disconnectClients(started.url);
+    expect(await findOrphans(started.pool)).toEqual([]); // meanwhile the server hears that they have gone
     await started.server.close();
     await started.pool.end();
     // The database stays until the cluster goes: to drop one takes a checkpoint, up to a second of all tests' disk.

@@ -17,6 +17,7 @@ import type {
   PublishTaskStreamRequestSchema,
   TaskEventSchema,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
+import { RequestQueue } from "./request-queue.ts";
 import type { Clients } from "./server.ts";
 
 type Request = MessageInitShape<typeof PublishTaskStreamRequestSchema>;
@@ -38,18 +39,16 @@ export class SessionCall {
   readonly replies: SessionReply["message"][] = [];
   /** Resolves when the call has ended; rejects with its status. */
   readonly ended: Promise<void>;
-  readonly #queue: Request[] = [];
+  readonly #requests = new RequestQueue<Request>();
   readonly #abort = new AbortController();
-  #wake = () => {};
   #heard = () => {};
-  #halfClosed = false;
   /** Valid flow messages said; each has its answer. */
   #flows = 0;
 
   constructor({ tasks }: Clients) {
     onTestFinished(() => this.cut());
     this.ended = (async () => {
-      for await (const { reply } of tasks.publishTaskStream(this.#requests(), {
+      for await (const { reply } of tasks.publishTaskStream(this.#requests, {
         signal: this.#abort.signal,
       })) {
         if (reply !== undefined) this.replies.push(reply.message);
@@ -82,26 +81,13 @@ export class SessionCall {
     }
   }
 
-  async *#requests(): AsyncGenerator<Request> {
-    for (;;) {
-      const next = this.#queue.shift();
-      if (next !== undefined) yield next;
-      else if (this.#halfClosed) return;
-      else
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-    }
-  }
-
   say<C extends Case>(name: C, value: Value<C>): void {
     this.send({ operation: { case: name, value } as Operation });
     if (name === "flow" && isValid(value as Value<"flow">)) this.#flows++;
   }
 
   send(request: Request): void {
-    this.#queue.push(request);
-    this.#wake();
+    this.#requests.send(request);
   }
 
   /** Tokens with these texts, numbered from `first`. */
@@ -156,8 +142,7 @@ export class SessionCall {
   }
 
   halfClose(): void {
-    this.#halfClosed = true;
-    this.#wake();
+    this.#requests.close();
   }
 
   /** Breaks the call off. */

@@ -11,8 +11,8 @@ import {
   type WatchVariablesRequestSchema,
   type WatchVariablesResponse,
 } from "../../gen/tributary/v1/variable_service_pb.ts";
+import { ReadingCall } from "./reading-call.ts";
 import type { Clients } from "./server.ts";
-import { until } from "./until.ts";
 
 const { INITIAL_VALUE, VALUE_CHANGE, DELETED } = VariableUpdateType;
 
@@ -74,35 +74,22 @@ export function shown({ updateType, variable }: VariableUpdate): string {
 }
 
 /** A watch that is read as fast as it sends, until it ends or is stopped. */
-export class Watching implements AsyncDisposable {
+export class Watching extends ReadingCall<WatchVariablesResponse> {
   readonly cases: string[] = [];
   readonly updates: VariableUpdate[] = [];
   readonly batches: VariableUpdate[][] = [];
   readonly messages: WatchVariablesResponse["message"][] = [];
-  readonly finished: Promise<void>;
-  readonly #abort = new AbortController();
   #position = 0n;
 
-  constructor(clients: Clients, request: WatchInit) {
-    this.finished = this.#read(clients, request);
-    this.finished.catch(() => {});
+  constructor({ variables }: Clients, request: WatchInit) {
+    super((options) => variables.watchVariables(request, options));
   }
 
-  async #read({ variables }: Clients, request: WatchInit): Promise<void> {
-    try {
-      for await (const answer of variables.watchVariables(request, { signal: this.#abort.signal })) {
-        this.#add(answer);
-      }
-    } catch (error) {
-      if (!this.#abort.signal.aborted) throw error;
-    }
-    if (this.#abort.signal.aborted) return;
-    if (!["ended", "closing"].includes(this.cases.at(-1) ?? "")) {
-      throw new Error(`the call ended OK after ${this.cases.at(-1) ?? "nothing"}`);
-    }
+  protected override get hasLast(): boolean {
+    return ["ended", "closing"].includes(this.cases.at(-1) ?? "");
   }
 
-  #add({ message }: WatchVariablesResponse): void {
+  protected override hear({ message }: WatchVariablesResponse): void {
     if (message.case === undefined) throw new Error("a message without content");
     if ((message.case === "opened") !== (this.cases.length === 0)) {
       throw new Error(`${message.case} as message ${this.cases.length}`);
@@ -144,26 +131,8 @@ export class Watching implements AsyncDisposable {
     return this.messages.find((message) => message.case === wanted)?.value as never;
   }
 
-  /** Waits until the assertions hold; fails at once when the call fails. */
-  async until(assertions: () => void, timeoutMs?: number): Promise<this> {
-    let failed = false;
-    this.finished.catch(() => {
-      failed = true;
-    });
-    await until(() => {
-      if (!failed) assertions();
-    }, timeoutMs);
-    if (failed) await this.finished;
-    return this;
-  }
-
   /** Waits until it is live. */
   open(): Promise<this> {
     return this.until(() => expect(this.cases).toContain("opened"));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    await this.finished.catch(() => {});
   }
 }

@@ -2,10 +2,14 @@
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { expect } from "vitest";
 import type { Closing } from "../../gen/tributary/v1/event_pb.ts";
-import type { Workflow, WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
-import { until } from "../support/until.ts";
+import type {
+  WatchWorkflowsResponse,
+  Workflow,
+  WorkflowService,
+} from "../../gen/tributary/v1/workflow_service_pb.ts";
+import { ReadingCall } from "../support/reading-call.ts";
 
-export class Watching implements AsyncDisposable {
+export class Watching extends ReadingCall<WatchWorkflowsResponse> {
   /** What the client knows: the newest state of each workflow that was not deleted. */
   readonly known = new Map<string, Workflow>();
   readonly cases: string[] = [];
@@ -16,45 +20,38 @@ export class Watching implements AsyncDisposable {
   snapshot: readonly string[] | undefined;
   closing: Closing | undefined;
   messages = 0;
-  readonly finished: Promise<void>;
-  readonly #abort = new AbortController();
 
   constructor(
     workflows: Client<typeof WorkflowService>,
     request: { rootsOnly?: boolean; snapshotSize?: number } = {},
     options: CallOptions = {},
   ) {
-    this.finished = this.#read(workflows.watchWorkflows(request, { ...options, signal: this.#abort.signal }));
-    this.finished.catch(() => {});
+    super((own) => workflows.watchWorkflows(request, { ...options, ...own }));
   }
 
-  async #read(answers: ReturnType<Client<typeof WorkflowService>["watchWorkflows"]>): Promise<void> {
-    try {
-      for await (const { message } of answers) {
-        if (this.closing !== undefined) throw new Error(`${message.case} after closing`);
-        this.messages++;
-        this.cases.push(message.case ?? "nothing");
-        if (message.case === "workflows") {
-          const { workflows, deletedWorkflowIds } = message.value;
-          const count = workflows.length + deletedWorkflowIds.length;
-          if (count === 0 || count > 1000) throw new Error(`a message of ${count}`);
-          for (const workflow of workflows) this.#note(workflow);
-          for (const id of deletedWorkflowIds) {
-            if (workflows.some(({ workflowId }) => workflowId === id))
-              throw new Error(`${id}: alive and deleted`);
-            this.known.delete(id);
-            this.deleted.push(id);
-          }
-        } else if (message.case === "snapshotComplete") {
-          if (this.snapshot !== undefined) throw new Error("a second snapshot");
-          this.snapshot = [...this.order];
-        } else if (message.case === "closing") this.closing = message.value;
+  protected override get hasLast(): boolean {
+    return this.closing !== undefined;
+  }
+
+  protected override hear({ message }: WatchWorkflowsResponse): void {
+    if (this.closing !== undefined) throw new Error(`${message.case} after closing`);
+    this.messages++;
+    this.cases.push(message.case ?? "nothing");
+    if (message.case === "workflows") {
+      const { workflows, deletedWorkflowIds } = message.value;
+      const count = workflows.length + deletedWorkflowIds.length;
+      if (count === 0 || count > 1000) throw new Error(`a message of ${count}`);
+      for (const workflow of workflows) this.#note(workflow);
+      for (const id of deletedWorkflowIds) {
+        if (workflows.some(({ workflowId }) => workflowId === id))
+          throw new Error(`${id}: alive and deleted`);
+        this.known.delete(id);
+        this.deleted.push(id);
       }
-    } catch (error) {
-      if (!this.#abort.signal.aborted) throw error;
-    }
-    if (!this.#abort.signal.aborted && this.closing === undefined)
-      throw new Error("ended OK without closing");
+    } else if (message.case === "snapshotComplete") {
+      if (this.snapshot !== undefined) throw new Error("a second snapshot");
+      this.snapshot = [...this.order];
+    } else if (message.case === "closing") this.closing = message.value;
   }
 
   #note(workflow: Workflow): void {
@@ -69,24 +66,7 @@ export class Watching implements AsyncDisposable {
     return [...this.known.keys()];
   }
 
-  async until(assertions: () => void, timeoutMs?: number): Promise<this> {
-    let failed = false;
-    this.finished.catch(() => {
-      failed = true;
-    });
-    await until(() => {
-      if (!failed) assertions();
-    }, timeoutMs);
-    if (failed) await this.finished;
-    return this;
-  }
-
   live(): Promise<this> {
     return this.until(() => expect(this.snapshot).toBeDefined());
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
-    await this.finished.catch(() => {});
   }
 }
