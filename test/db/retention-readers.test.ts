@@ -128,7 +128,7 @@ const scopes: Record<string, { key: (tree: Tree) => ScopeKey; has: (tree: Tree, 
   tree: { key: ({ root }) => ({ kind: "tree", workflowId: root }), has: () => true },
   subtree: {
     key: ({ child }) => ({ kind: "subtree", workflowId: child }),
-    has: ({ child, grandchild }, row) => [child, grandchild].includes(row.workflow_id),
+    has: ({ child, grandchild }, row) => row.workflow_id === child || row.workflow_id === grandchild,
   },
   workflow: {
     key: ({ child }) => ({ kind: "workflow", workflowId: child }),

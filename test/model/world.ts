@@ -7,6 +7,7 @@ import type { EntriesResult, LifecycleResult } from "../../server/core/command.t
 import { EventType, isTaskTerminal } from "../../server/core/event.ts";
 import { splitAtHazards } from "../../server/core/hazards.ts";
 import type { EventFilter, ScopeKey } from "../../server/core/ports.ts";
+import { createPgRetentionStore } from "../../server/store/pg-retention-store.ts";
 import { anEvent, close, create, entries } from "../support/commands.ts";
 import type { CoreServer } from "../support/core-server.ts";
 import { newId } from "../support/database.ts";
@@ -291,25 +292,26 @@ export class World {
     for (const reader of this.readers) if (reader.ended === undefined) reader.connect(this.#server);
   }
 
-  /** As retention does it: the floor first, committed, then the rows. */
+  /** Gives a tree a limit, or lets it be old if it has ended; then a sweep, which may die after any of its batches. */
   async #trim(tree: Tree): Promise<void> {
-    const { rows } = await this.#pool.query(
-      "select next_offset - 1 as tail from stream where stream_id = $1",
-      [tree.stream],
-    );
-    // After the tail was read: what is committed meanwhile must not be trimmed without being kept.
-    await this.#keep(tree);
-    const floor = this.#random.below(Number(rows[0].tail));
-    const moved = await this.#pool.query(
-      `insert into stream_floor as f values ($1, $2) on conflict (stream_id)
-       do update set floor_offset = excluded.floor_offset where f.floor_offset < excluded.floor_offset`,
-      [tree.stream, floor],
-    );
-    if (moved.rowCount === 1) {
-      await this.#pool.query(`delete from event where stream_id = $1 and "offset" <= $2`, [
-        tree.stream,
-        floor,
+    const random = this.#random;
+    if (random.chance(0.7)) {
+      await this.#pool.query("update workflow set retention_max_events = $2 where workflow_id = $1", [
+        tree.root,
+        1 + random.below(200),
       ]);
+      await this.#pool.query("insert into retention_due values ($1) on conflict do nothing", [tree.stream]);
+    } else {
+      await this.#pool.query("update closed_tree set closed_ms = 0, max_age_ms = 1 where stream_id = $1", [
+        tree.stream,
+      ]);
+    }
+    const retention = createPgRetentionStore(this.#pool);
+    for (let batch = random.below(6); batch >= 0; batch--) {
+      await retention.raiseFloors(1 + random.below(3), random.chance(0.2));
+      // Below the floor now, but still there.
+      for (const each of this.trees) await this.#keep(each);
+      if (random.chance(0.7)) await retention.deleteEntries(1 + random.below(300));
     }
   }
 }
