@@ -1,16 +1,10 @@
-/**
- * A real nats-server for tests: on a free port, on this machine only, and gone with the tests, however they end. Its
- * parent is a shell that waits on a pipe which only this process holds, and then kills it; so it also ends when the tests
- * are killed, or when it is paused.
- */
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+/** A real nats-server for tests: on a free port, on this machine only, and gone with the tests, however they end. */
+import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { expect } from "vitest";
+import { spawnKept } from "./kept-process.ts";
 import { findNatsServer } from "./tools.ts";
 import { until } from "./until.ts";
 
@@ -19,6 +13,8 @@ export const natsServer = await findNatsServer();
 export interface TestNats {
   readonly url: string;
   readonly port: number;
+  /** Of the process; another one after `start`. */
+  readonly pid: number;
   /** Subjects that clients are subscribed to; once for each subscription. */
   subscriptions(): Promise<string[]>;
   /** Also those that it refused. */
@@ -35,10 +31,13 @@ export interface TestNats {
 
 /** `config`: text of a nats-server's configuration file, with users, permissions, bounds. */
 export async function startNats(config = ""): Promise<TestNats> {
-  const folder = await mkdtemp(join(tmpdir(), "tributary-test-nats-"));
-  const file = join(folder, "nats.conf");
-  await writeFile(file, config);
-  const more = ["-c", file];
+  let folder: string | undefined;
+  const more: string[] = [];
+  if (config !== "") {
+    folder = await mkdtemp(join(tmpdir(), "tributary-test-nats-"));
+    await writeFile(join(folder, "nats.conf"), config);
+    more.push("-c", join(folder, "nats.conf"));
+  }
   let running: Running | undefined = await run(-1, more);
   const { port } = running;
   /** Its process id belongs to somebody else once it has ended. */
@@ -55,6 +54,9 @@ export async function startNats(config = ""): Promise<TestNats> {
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    get pid() {
+      return there().pid;
+    },
     async subscriptions() {
       type Answer = { connections: { subscriptions_list?: string[] }[] };
       const { connections } = (await monitor("connz?subs=1")) as Answer;
@@ -67,7 +69,10 @@ export async function startNats(config = ""): Promise<TestNats> {
       const { pid } = there();
       process.kill(pid, "SIGSTOP");
       // The signal takes its time, in which answers still come.
-      await until(async () => expect(await stateOf(pid)).toMatch(/^T/));
+      await until(async () => {
+        const state = await stateOf(pid);
+        if (!state.startsWith("T")) throw new Error(`nats-server is in state ${state}`);
+      });
     },
     resume: () => void process.kill(there().pid, "SIGCONT"),
     kill,
@@ -76,7 +81,7 @@ export async function startNats(config = ""): Promise<TestNats> {
     },
     async stop() {
       await kill();
-      await rm(folder, { recursive: true, force: true });
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
     },
   };
 }
@@ -91,39 +96,24 @@ interface Running {
   kill(): Promise<void>;
 }
 
-/** Kills it when its input ends. */
-const keeper = '"$@" & pid=$!; echo "pid $pid"; read -r _; kill -9 $pid; wait $pid';
-
 async function run(port: number, more: readonly string[]): Promise<Running> {
   const { path } = natsServer;
   if (path === undefined) throw new Error(natsServer.missing);
-  const args = ["-a", "127.0.0.1", "-p", String(port), "-m", "-1", ...more];
-  // Its own session: Ctrl-C must not reach the shell before it has killed the server.
-  const shell = spawn("/bin/sh", ["-c", `{ ${keeper}; } 2>&1`, "sh", path, ...args], {
-    detached: true,
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  const gone = once(shell, "exit");
-  const kill = async () => {
-    shell.stdin.end();
-    await gone;
-  };
   const lines: string[] = [];
-  let pid = 0;
-  let listening = 0;
-  let monitorPort = 0;
-  const reader = createInterface({ input: shell.stdout });
-  for await (const line of reader) {
+  const ready = Promise.withResolvers<void>();
+  const command = [path, "-a", "127.0.0.1", "-p", String(port), "-m", "-1", ...more] as const;
+  const { pid, kill, exited } = await spawnKept([...command], process.env, (line) => {
     lines.push(line);
-    pid = Number(/^pid (\d+)/.exec(line)?.[1] ?? pid);
-    listening = Number(/client connections on 127\.0\.0\.1:(\d+)/.exec(line)?.[1] ?? listening);
-    monitorPort = Number(/http monitor on 127\.0\.0\.1:(\d+)/.exec(line)?.[1] ?? monitorPort);
-    if (/Server is ready/.test(line)) {
-      shell.stdout.resume();
-      return { pid, port: listening, monitorPort, kill };
-    }
-    if (/\[FTL\]|exited/.test(line)) break;
-  }
-  await kill();
-  throw new Error(`nats-server did not start:\n${lines.join("\n")}`);
+    if (/Server is ready/.test(line)) ready.resolve();
+  });
+  void exited.then(() => ready.reject(new Error(`nats-server ended:\n${lines.join("\n")}`)));
+  ready.promise.catch(() => {});
+  await ready.promise;
+  const portOf = (what: RegExp) => Number(lines.map((line) => what.exec(line)?.[1]).find(Boolean));
+  return {
+    pid,
+    port: portOf(/client connections on 127\.0\.0\.1:(\d+)/),
+    monitorPort: portOf(/http monitor on 127\.0\.0\.1:(\d+)/),
+    kill,
+  };
 }
