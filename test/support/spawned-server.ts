@@ -12,6 +12,8 @@ export interface SpawnedServer {
   readonly port: string;
   /** Resident memory now, bytes. */
   rss(): Promise<number>;
+  /** What it has logged so far; the newest of much. */
+  stderr(): string;
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
@@ -20,9 +22,14 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
     env: { PATH: process.env["PATH"] ?? "", PORT: "0", LOG_LEVEL: "error", DRAIN_TIMEOUT_MS: "5000", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const url = await readyUrl(child);
+  let errors = "";
+  child.stderr?.on("data", (text) => {
+    errors = (errors + text).slice(-4000);
+  });
+  const url = await readyUrl(child, () => errors);
   return {
     url,
+    stderr: () => errors,
     port: new URL(url).port,
     async rss() {
       const status = await readFile(`/proc/${child.pid}/status`, "utf8");
@@ -37,11 +44,7 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
   };
 }
 
-async function readyUrl(child: ChildProcess): Promise<string> {
-  let errors = "";
-  child.stderr?.on("data", (text) => {
-    errors = (errors + text).slice(-4000);
-  });
+async function readyUrl(child: ChildProcess, errors: () => string): Promise<string> {
   if (child.stdout === null) throw new Error("no stdout");
   for await (const line of createInterface({ input: child.stdout })) {
     const url = /http:\/\/\S+/.exec(line)?.[0];
@@ -49,5 +52,5 @@ async function readyUrl(child: ChildProcess): Promise<string> {
     child.stdout.resume();
     return url;
   }
-  throw new Error(`the server ended before it was ready:\n${errors}`);
+  throw new Error(`the server ended before it was ready:\n${errors()}`);
 }
