@@ -26,6 +26,7 @@ const layers: readonly (readonly [part: string, ...mayImport: string[]])[] = [
     "server/main.ts",
     "server/config.ts",
     "db/migrate.ts",
+    "db/restored.ts",
     "db/embedded",
     "package.json",
   ],

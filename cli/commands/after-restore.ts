@@ -60,7 +60,10 @@ async function openEmbedded(dataDir: string) {
   return startEmbeddedPostgres({ dataDir, log: () => {} });
 }
 
-const explain = (database: string, streams: number) => `Raised the epochs of ${streams} streams: ${database}
+const explain = (
+  database: string,
+  streams: number,
+) => `Raised the epochs of ${streams} ${streams === 1 ? "stream" : "streams"}: ${database}
 
 Readers that come back with their epoch get ABORTED (Server-Sent Events: 409) and begin anew. Those that send none are not
 told: positions beyond the tail get OUT_OF_RANGE (416), others may miss events that took old places.

@@ -39,7 +39,7 @@ export async function readIdentities(
 export async function noteIdentity(db: Queryable): Promise<void> {
   await db.query(`
     insert into database_identity (system_identifier, database_oid, timeline) ${present}
-    on conflict (only) do update set (system_identifier, database_oid, timeline, noted_ms)
+    on conflict ("only") do update set (system_identifier, database_oid, timeline, noted_ms)
       = (excluded.system_identifier, excluded.database_oid, excluded.timeline, excluded.noted_ms)`);
 }
 

@@ -5,16 +5,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { EventType } from "../../gen/tributary/v1/event_pb.ts";
 import { codeOf, errorOf } from "../api/codes.ts";
-import { type Clients, createClients } from "../support/server.ts";
+import { createTestDatabase } from "../support/cluster.ts";
+import { adminKey, type Clients, createClients, createTenant } from "../support/server.ts";
 import { spawnServer } from "../support/spawned-server.ts";
 import { blocksIn } from "./pages.ts";
 
 const page = "docs/operations/backup.md";
-const [, , copy = "", restore = "", address = "", ...rest] = blocksIn(page, "sh");
-const [raiseEpochs = "", ...otherSql] = blocksIn(page, "sql");
+const [, , copy = "", restore = "", address = "", raiseEpochs = "", ...rest] = blocksIn(page, "sh");
+/** A command of the page that is given in the clone. */
+const inClone = async (command: string, env: Readonly<Record<string, string>>) =>
+  (
+    await promisify(execFile)("bash", ["-euo", "pipefail", "-c", command], {
+      env: { ...process.env, ...env },
+    })
+  ).stdout;
 
 const publish = (clients: Clients, workflowId: string, sequences: readonly number[], producerId = "worker") =>
   clients.tasks.publishTaskEvents(
@@ -35,7 +42,7 @@ const publish = (clients: Clients, workflowId: string, sequences: readonly numbe
 test("after a restore of an older data folder, positions, producers and keys are as the page says", {
   timeout: 120_000,
 }, async () => {
-  expect([...rest, ...otherSql]).toEqual([]);
+  expect(rest).toEqual([]);
   const folder = await mkdtemp(join(tmpdir(), "tributary backup "));
   await chmod(folder, 0o711); // started by root, Postgres runs as another user
   const shell = async (script: string) =>
@@ -79,8 +86,13 @@ test("after a restore of an older data folder, positions, producers and keys are
     const url = (await shell(`${address}printf %s "$DATABASE_URL"`)).trim();
     const client = new pg.Client({ connectionString: url });
     await client.connect();
-    expect((await client.query(raiseEpochs)).rowCount).toBe(1);
+    expect((await client.query("select count(*)::int as n from stream")).rows).toEqual([{ n: 1 }]);
     await client.end();
+    await stop();
+    expect(await inClone(raiseEpochs, { DATA_DIR: join(folder, ".data") })).toMatch(
+      /^Raised the epochs of 1 stream/,
+    );
+    dev = await start();
     expect((await errorOf(read(5n, epoch))).message).toMatch(/\[aborted\].*restored/);
     expect(await codeOf(read(5n)), "without an epoch nobody is told").toBe("OK");
     const path = `/api/tenants/dev/stream/workflows/${workflowId}?after_offset=5&expected_epoch=${epoch}`;
@@ -94,5 +106,58 @@ test("after a restore of an older data folder, positions, producers and keys are
   } finally {
     await stop();
     await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("a server warns of a restored copy until after-restore has run, which raises the epochs, or says that nothing is lost", {
+  timeout: 120_000,
+}, async () => {
+  const original = await createTestDatabase(inject("clusterUrl"));
+  const settings = { TRIBUTARY_ADMIN_KEY: adminKey, LOG_LEVEL: "warn", DRAIN_TIMEOUT_MS: "100" };
+  const first = await spawnServer({ ...settings, DATABASE_URL: original.url });
+  const acme = await createTenant(createClients(first.url, adminKey), "acme");
+  const { workflow } = await acme.workflows.createWorkflow({ name: "kept" });
+  const workflowId = workflow?.workflowId ?? "";
+  await first.kill("SIGTERM");
+  const again = await spawnServer({ ...settings, DATABASE_URL: original.url });
+  await again.kill("SIGTERM");
+  expect(again.stderr(), "the same database").not.toContain("after-restore");
+
+  const copies = [];
+  try {
+    for (const [option, raised] of [
+      ["", "Raised the epochs of 1 stream"],
+      [" --nothing-lost", "epochs are as they were"],
+    ] as const) {
+      const copy = await createTestDatabase(inject("clusterUrl"), {
+        template: new URL(original.url).pathname.slice(1),
+      });
+      copies.push(copy);
+      const env = { ...settings, DATABASE_URL: copy.url };
+      const epochOf = async () => {
+        const client = new pg.Client({ connectionString: copy.url });
+        await client.connect();
+        const { rows } = await client.query(
+          "select epoch from stream join workflow using (stream_id) where workflow_id = $1",
+          [workflowId],
+        );
+        await client.end();
+        return rows[0].epoch as string;
+      };
+      const before = await epochOf();
+      for (const start of option === "" ? ["first", "second"] : ["first"]) {
+        const warned = await spawnServer(env);
+        await warned.kill("SIGTERM");
+        expect(warned.stderr(), `${start} start`).toContain("a copy of another one");
+      }
+      expect(await inClone(`${raiseEpochs.trim()}${option}`, env)).toContain(raised);
+      expect((await epochOf()) === before).toBe(option !== "");
+      const quiet = await spawnServer(env);
+      await quiet.kill("SIGTERM");
+      expect(quiet.stderr()).not.toContain("after-restore");
+    }
+  } finally {
+    for (const copy of copies) await copy.drop();
+    await original.drop();
   }
 });

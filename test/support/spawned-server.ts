@@ -12,6 +12,8 @@ export interface SpawnedServer {
   readonly port: string;
   /** Resident memory now, bytes. */
   rss(): Promise<number>;
+  /** What it has logged so far; the newest of much. */
+  stderr(): string;
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Sends a signal that does not end it, like SIGSTOP. */
   signal(signal: NodeJS.Signals): void;
@@ -31,6 +33,7 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
   const url = await readyUrl(child, () => errors);
   return {
     url,
+    stderr: () => errors,
     port: new URL(url).port,
     async rss() {
       const status = await readFile(`/proc/${child.pid}/status`, "utf8");
