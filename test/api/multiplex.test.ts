@@ -7,7 +7,7 @@ import { ClosingReason, EventType, WorkflowStatus } from "../../gen/tributary/v1
 import { EventStreamService, StreamScope } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { useServer } from "../support/server.ts";
 import { type LabelledCall, multiplex } from "./multiplex-call.ts";
-import { newFamily, newWorkflow, publish, repeat, token } from "./trees.ts";
+import { inLots, newFamily, newWorkflow, publish, repeat, token } from "./trees.ts";
 
 const server = useServer();
 const ranges = (count: number) => repeat(count, (i) => i + 1);
@@ -323,7 +323,7 @@ describe("Grant", () => {
 
   test("that one label lacks delays none of 499 others", async () => {
     const root = await newWorkflow(server.acme);
-    const ids = await Promise.all(repeat(500, () => newWorkflow(server.acme, root)));
+    const ids = await inLots(500, () => newWorkflow(server.acme, root));
     await using call = multiplex(server.acme);
     for (const [i, workflowId] of ids.entries()) {
       call.subscribe(workflowId, { workflowId, ...(i === 0 && { initialGrant: 0 }) });

@@ -82,3 +82,13 @@ export async function readAll(
 
 export const repeat = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index));
+
+/** Many calls, a hundred at a time: more would wait so long for the server's few connections to Postgres that it refuses some. */
+export async function inLots<T>(count: number, call: (index: number) => Promise<T>): Promise<T[]> {
+  const answers: T[] = [];
+  while (answers.length < count) {
+    const first = answers.length;
+    answers.push(...(await Promise.all(repeat(Math.min(100, count - first), (i) => call(first + i)))));
+  }
+  return answers;
+}

@@ -14,7 +14,7 @@ import { type Clients, createTenant, useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { Watching } from "../watch/watching.ts";
 import { codeOf } from "./codes.ts";
-import { createWorkflow, newFamily, newWorkflow } from "./trees.ts";
+import { createWorkflow, inLots, newFamily, newWorkflow } from "./trees.ts";
 
 const server = useServer();
 const MiB = 1024 * 1024;
@@ -271,13 +271,11 @@ test("a thousand watchers of one tenant get what changes, and leave nothing behi
   timeout: 60_000,
 }, async () => {
   const clients = await newTenant();
-  const watches = Array.from({ length: 1000 }, () => new Watching(clients.workflows, { rootsOnly: true }));
-  await Promise.all(watches.map((watch) => watch.live()));
+  const watches = await inLots(1000, () => new Watching(clients.workflows, { rootsOnly: true }).live());
   const root = await newWorkflow(clients);
   await newWorkflow(clients, root);
-  await Promise.all(
-    watches.map((watch) => watch.until(() => expect(watch.known.get(root)?.openInSubtree).toBe(2))),
-  );
+  const told = (watch: Watching) => expect(watch.known.get(root)?.openInSubtree).toBe(2);
+  await Promise.all(watches.map((watch) => watch.until(() => told(watch), 25_000)));
   await Promise.all(watches.map((watch) => watch[Symbol.asyncDispose]()));
   await until(() =>
     expect(server.server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }),

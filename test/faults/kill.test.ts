@@ -11,7 +11,9 @@ import { spawnServer } from "../support/spawned-server.ts";
 
 const perProducer = 300;
 
-test("a kill -9 in the middle of publishing loses nothing durable, doubles nothing, and readers resume", async () => {
+test("a kill -9 in the middle of publishing loses nothing durable, doubles nothing, and readers resume", {
+  timeout: 120_000,
+}, async () => {
   const database = await createTestDatabase(inject("clusterUrl"), { template });
   const env = { DATABASE_URL: database.url, TRIBUTARY_ADMIN_KEY: adminKey };
   let server = await spawnServer(env);

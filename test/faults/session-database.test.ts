@@ -1,72 +1,30 @@
 /** The database goes away under sessions: they say ERROR, take entries as long as there is room, and store all when it is back. */
 import { Code } from "@connectrpc/connect";
-import pg from "pg";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { findOrphans } from "../../db/statements/find-orphans.ts";
+import { expect, test } from "vitest";
 import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import { SessionClosedReason, SessionState } from "../../gen/tributary/v1/session_pb.ts";
-import { readConfig } from "../../server/config.ts";
-import { type RunningServer, startServer } from "../../server/main.ts";
 import { errorOf } from "../api/codes.ts";
 import { stored, texts } from "../api/session-world.ts";
 import { newWorkflow } from "../api/trees.ts";
-import { createTestDatabase, type TestDatabase } from "../support/cluster.ts";
-import { template } from "../support/global-setup.ts";
-import { adminKey, type Clients, createClients, createTenant } from "../support/server.ts";
+import { useDistantDatabase } from "../support/distant-database.ts";
 import { openSession, SessionCall } from "../support/session-call.ts";
 import { SessionWriter } from "../support/session-client.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 import { checkStored, nap, numbered } from "./session-check.ts";
 
-let database: TestDatabase;
-let proxy: TcpProxy;
-let server: RunningServer;
-let pool: pg.Pool;
-let acme: Clients;
+const service = useDistantDatabase();
 
-beforeAll(async () => {
-  database = await createTestDatabase(inject("clusterUrl"), { template });
-  const url = new URL(database.url);
-  proxy = await startTcpProxy(url.hostname, Number(url.port));
-  url.port = String(proxy.port);
-  server = await startServer(
-    readConfig({ DATABASE_URL: url.href, PORT: "0", TRIBUTARY_ADMIN_KEY: adminKey, LOG_LEVEL: "silent" }),
-  );
-  acme = await createTenant(createClients(server.url, adminKey), "acme");
-  pool = new pg.Pool({ connectionString: database.url });
-});
-afterAll(async () => {
-  await until(() => expect(server.gauges()).toEqual({ openCalls: 0, liveStreams: 0, waitingCommands: 0 }));
-  await server.close();
-  await proxy.close();
-  expect(await findOrphans(pool)).toEqual([]);
-  await pool.end();
-  await database.drop();
-});
-
-const ready = () => until(async () => expect((await fetch(`${server.url}/readyz`)).status).toBe(200), 20_000);
 const state = (call: SessionCall, wanted: SessionState) =>
   until(() => expect(call.all("status").at(-1)).toMatchObject({ state: wanted }), 20_000);
-
-/** As a cut does, while the entries of a session wait behind it. */
-async function away<T>(run: () => Promise<T>): Promise<T> {
-  proxy.cut();
-  try {
-    return await run();
-  } finally {
-    proxy.restore();
-  }
-}
 
 test("the state is ERROR, entries wait, and all are stored when it is back", {
   timeout: 90_000,
 }, async () => {
-  const workflowId = await newWorkflow(acme);
-  const call = await openSession(acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
+  const workflowId = await newWorkflow(service.acme);
+  const call = await openSession(service.acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
   call.batch(1, texts(10));
   await call.durable(10);
-  await away(async () => {
+  await service.away(async () => {
     call.batch(11, texts(100, 11));
     expect(await call.accepted(110)).toMatchObject({ level: AckLevel.ACCEPTED });
     await state(call, SessionState.ERROR);
@@ -78,16 +36,16 @@ test("the state is ERROR, entries wait, and all are stored when it is back", {
   await call.durable(120, 30_000);
   await state(call, SessionState.ACTIVE);
   expect(call.rejections()).toEqual([]);
-  expect(await stored(acme, workflowId)).toEqual(texts(120));
+  expect(await stored(service.acme, workflowId)).toEqual(texts(120));
 });
 
 test("somebody who holds the lock of one stream puts its sessions into ERROR, and no others", {
   timeout: 90_000,
 }, async () => {
-  const [locked, free] = [await newWorkflow(acme), await newWorkflow(acme)];
-  const call = await openSession(acme, locked);
-  const other = await openSession(acme, free);
-  const client = await pool.connect();
+  const [locked, free] = [await newWorkflow(service.acme), await newWorkflow(service.acme)];
+  const call = await openSession(service.acme, locked);
+  const other = await openSession(service.acme, free);
+  const client = await service.pool.connect();
   try {
     await client.query("begin");
     await client.query(
@@ -107,15 +65,15 @@ test("somebody who holds the lock of one stream puts its sessions into ERROR, an
   await call.durable(10, 20_000);
   await state(call, SessionState.ACTIVE);
   expect(call.rejections()).toEqual([]);
-  expect(await stored(acme, locked)).toEqual(texts(10));
+  expect(await stored(service.acme, locked)).toEqual(texts(10));
 });
 
 test("a close with drain, and a half-close, wait for it", { timeout: 90_000 }, async () => {
-  await ready();
-  const workflowId = await newWorkflow(acme);
-  const closing = await openSession(acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
-  const halfClosing = await openSession(acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
-  await away(async () => {
+  await service.ready();
+  const workflowId = await newWorkflow(service.acme);
+  const closing = await openSession(service.acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
+  const halfClosing = await openSession(service.acme, workflowId, { ackLevel: AckLevel.ACCEPTED });
+  await service.away(async () => {
     for (const call of [closing, halfClosing]) {
       call.batch(1, texts(20));
       await call.accepted(20);
@@ -130,42 +88,42 @@ test("a close with drain, and a half-close, wait for it", { timeout: 90_000 }, a
     reason: SessionClosedReason.DETACHED,
     finalSequence: 20n,
   });
-  expect(await stored(acme, workflowId)).toHaveLength(40);
+  expect(await stored(service.acme, workflowId)).toHaveLength(40);
 });
 
 test("meanwhile a session cannot begin or be resumed: UNAVAILABLE; afterwards it can", {
   timeout: 90_000,
 }, async () => {
-  await ready();
-  const workflowId = await newWorkflow(acme);
-  const call = await openSession(acme, workflowId);
+  await service.ready();
+  const workflowId = await newWorkflow(service.acme);
+  const call = await openSession(service.acme, workflowId);
   const { sessionId } = await call.opened();
   call.batch(1, texts(3));
   await call.durable(3);
-  await away(async () => {
+  await service.away(async () => {
     const refused = await Promise.all(
       ["", sessionId].map((id) => {
-        const refusedCall = new SessionCall(acme);
+        const refusedCall = new SessionCall(service.acme);
         refusedCall.say("init", { workflowId, session: { sessionId: id } });
         return errorOf(refusedCall.ended);
       }),
     );
     for (const error of refused) expect(Code[error.code]).toBe("Unavailable");
   });
-  await ready();
-  const again = await openSession(acme, workflowId, { sessionId });
+  await service.ready();
+  const again = await openSession(service.acme, workflowId, { sessionId });
   expect(await again.opened()).toMatchObject({ lastSequence: 3n });
   expect(await call.closed()).toMatchObject({ reason: SessionClosedReason.SUPERSEDED });
 });
 
 test("connections to it that break again and again cost nothing but time", { timeout: 120_000 }, async () => {
-  await ready();
+  await service.ready();
   const count = 4000;
   const writers = await Promise.all(
     [0, 1, 2].map(
       async (i) =>
-        new SessionWriter(acme, {
-          workflowId: await newWorkflow(acme),
+        new SessionWriter(service.acme, {
+          workflowId: await newWorkflow(service.acme),
           entries: numbered(count),
           batchSize: () => 5 + 20 * i,
         }),
@@ -176,11 +134,11 @@ test("connections to it that break again and again cost nothing but time", { tim
   const durable = () => writers.reduce((sum, writer) => sum + writer.durable, 0);
   for (let cut = 1; cut <= 5; cut++) {
     await until(() => expect(durable()).toBeGreaterThan((cut * count * writers.length) / 7), 30_000);
-    await away(() => nap(50));
+    await service.away(() => nap(50));
   }
   await running;
   for (const writer of writers) {
-    await checkStored(pool, writer, count);
+    await checkStored(service.pool, writer, count);
     // The connection of the client had nothing to do with it.
     expect(writer.connections).toBe(1);
     expect(writer.refusals).toEqual(new Map());

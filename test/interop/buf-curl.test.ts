@@ -14,6 +14,8 @@ const ways = [
 ] as const;
 
 // Each call is a process of its own, which takes long; reflection.test.ts has every protocol in every run.
-for (const way of someOf(ways, 2)) {
-  describeClient(`buf curl, ${way.protocol}, HTTP/${way.http}`, server, () => openBufCurl(server.url, way));
+for (const { protocol, http } of someOf(ways, 2)) {
+  describeClient(`buf curl, ${protocol}, HTTP/${http}`, server, () =>
+    openBufCurl(server.url, { protocol, http }),
+  );
 }
