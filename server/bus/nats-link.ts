@@ -9,6 +9,7 @@
 import { connect, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import type { Clock } from "../core/clock.ts";
 import { toAddress } from "./nats-address.ts";
+import { assertGreets } from "./nats-greeting.ts";
 import { RoundTrips } from "./round-trips.ts";
 
 export interface NatsLinkOptions {
@@ -160,9 +161,11 @@ export class NatsLink {
     }
   }
 
-  #connect(url: string): Promise<NatsConnection> {
+  async #connect(url: string): Promise<NatsConnection> {
+    const { host, port, options } = toAddress(url);
+    await assertGreets(host, port, connectTimeoutMs);
     return connect({
-      ...toAddress(url),
+      ...options,
       name: this.#options.name,
       reconnect: false,
       timeout: connectTimeoutMs,
@@ -264,8 +267,9 @@ export class NatsLink {
   }
 }
 
-/** For people. The client's messages name servers and subjects; credentials it never sees in an address. */
+/** For people. Messages name servers and subjects; credentials are in no address that the client or a socket sees. */
 function toReason(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(toReason).join(", ");
   const { message, cause } = error as Error;
   return cause instanceof Error && cause.message !== "" && cause.message !== message
     ? `${message}: ${cause.message}`
