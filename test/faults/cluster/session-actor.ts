@@ -62,6 +62,7 @@ export class SessionActor {
   /** It came to its end. */
   finished = false;
   readonly #stage: Stage;
+  #limit = 0;
 
   constructor(stage: Stage, { name, branch, entries, kind }: SessionActorOptions) {
     this.#stage = stage;
@@ -86,7 +87,12 @@ export class SessionActor {
       onFailure: (failure) => void stage.witness.excuses(name, failure, [Code.FailedPrecondition]),
       ...(kind === "observations" ? { call: observe } : {}),
     });
-    this.writer.sendUpTo(0);
+    this.sendUpTo(0);
+  }
+
+  sendUpTo(limit: number): void {
+    this.#limit = limit;
+    this.writer.sendUpTo(limit);
   }
 
   says(n: number, connection: number): string {
@@ -106,6 +112,8 @@ export class SessionActor {
       if (durable !== settled) {
         settled = durable;
         sinceMs = Date.now();
+      } else if (this.#limit <= durable && durable < this.entries) {
+        sinceMs = Date.now(); // there is nothing that it waits for
       } else if (Date.now() - sinceMs > silenceMs) {
         this.#stage.witness.count("sessions that gave up a silent connection");
         sinceMs = Date.now();
