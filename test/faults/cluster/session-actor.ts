@@ -59,6 +59,8 @@ export class SessionActor {
   readonly resumedAt: number[] = [];
   /** Workflows of which it was told that they are to stop. */
   readonly heardCancelled = new Set<string>();
+  /** When its newest connection began, ms. */
+  connectedMs = 0;
   /** It came to its end. */
   finished = false;
   readonly #stage: Stage;
@@ -73,7 +75,11 @@ export class SessionActor {
     const { random } = stage;
     const acceptedToo = random.chance(0.4);
     const batch = 20 + random.below(150);
-    this.writer = new SessionWriter(() => stage.anyClients(branch.tenant, "sessions"), {
+    const clients = () => {
+      this.connectedMs = Date.now();
+      return stage.anyClients(branch.tenant, "sessions");
+    };
+    this.writer = new SessionWriter(clients, {
       workflowId: branch.id,
       entries: Array.from({ length: entries }, (_, i) => this.#entry(i + 1)),
       revise: (entry, connection) => {
