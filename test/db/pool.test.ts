@@ -1,5 +1,4 @@
 /** Connections of the pool that break. */
-import { once } from "node:events";
 import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { useDatabase } from "../support/database.ts";
@@ -15,7 +14,7 @@ test("a connection that breaks within a transaction fails the transaction, and e
     onError: () => {},
   });
   const client = await pool.connect();
-  const ended = once(client, "end");
+  const ended = new Promise<void>((resolve) => client.once("end", resolve));
   await client.query("begin");
   const { rows } = await client.query("select pg_backend_pid() as pid");
   await database.pool.query("select pg_terminate_backend($1)", [rows[0].pid]);
