@@ -54,6 +54,9 @@ export function createPool(options: DatabaseOptions): Pool {
     query_timeout: options.statementTimeoutMs + 2000,
   });
   pool.on("error", options.onError);
+  // The pool listens to idle connections only. One that breaks within a transaction would end the process, though the
+  // statement that fails says it.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const { query } = pool;
   pool.query = async (...args: unknown[]) => {
     try {

@@ -8,10 +8,14 @@ import type { Filter } from "./link.ts";
 export interface Noise {
   /** Of so many messages one is lost, doubled or late; 0: none. */
   level: number;
+  /** All messages are lost. */
+  deaf: boolean;
   readonly random: Random;
   /** How many it has touched. */
   touched: number;
 }
+
+export const quiet = (random: Random): Noise => ({ level: 0, deaf: false, random, touched: 0 });
 
 const newline = Buffer.from("\r\n");
 
@@ -20,6 +24,10 @@ export function addNoise(noise: Noise): Filter {
   let rest: Buffer = Buffer.alloc(0);
   let late: Buffer | undefined;
   const pass = (message: Buffer): Buffer[] => {
+    if (noise.deaf) {
+      noise.touched++;
+      return [];
+    }
     if (noise.level === 0 || !noise.random.chance(noise.level)) {
       const held = late;
       late = undefined;

@@ -92,7 +92,7 @@ export class Cast {
   /** So much of the load may be sent, 0–1. */
   pace(progress: number): void {
     this.#progress = Math.min(1, progress);
-    for (const { writer, entries } of this.sessions) writer.sendUpTo(Math.floor(entries * this.#progress));
+    for (const actor of this.sessions) actor.sendUpTo(Math.floor(actor.entries * this.#progress));
   }
 
   /** Children come and go at any instance; each has a worker of its own, readers, and an end. */
@@ -125,7 +125,7 @@ export class Cast {
       kind,
     });
     this.sessions.push(actor);
-    actor.writer.sendUpTo(Math.floor(entries * this.#progress));
+    actor.sendUpTo(Math.floor(entries * this.#progress));
     this.writing.push(actor.run());
   }
 

@@ -3,6 +3,7 @@
  * sent, nothing twice; each producer's order is kept; and of a session that moved, only its newest connection wrote.
  */
 import { EventType } from "../../../gen/tributary/v1/event_pb.ts";
+import type { Forest } from "./forest.ts";
 import { readSaying, type SessionActor } from "./session-actor.ts";
 import type { SingleProducer } from "./single-producer.ts";
 import type { StoredRow, Truth } from "./truth.ts";
@@ -38,6 +39,19 @@ export function checkProducers(
   }
   for (const actor of sessions) problems.push(...checkSession(truth, actor, byName.get(actor.name) ?? []));
   for (const single of singles) problems.push(...checkSingle(single, byName.get(single.name) ?? []));
+  return problems;
+}
+
+/** A worker that attaches after somebody asked for a stop is told of it, wherever that was asked. */
+export function checkCancellations(sessions: readonly SessionActor[], forest: Forest): string[] {
+  const problems: string[] = [];
+  for (const { name, kind, branch, connectedMs, finished, heardCancelled } of sessions) {
+    if (kind === "observations" || !finished || branch.closedEarly) continue;
+    for (const { id, cancelledMs, closedEarly } of forest.path(branch)) {
+      if (!closedEarly && cancelledMs !== undefined && cancelledMs < connectedMs && !heardCancelled.has(id))
+        problems.push(`${name}: attached after the cancellation of ${id}, and was not told of it`);
+    }
+  }
   return problems;
 }
 

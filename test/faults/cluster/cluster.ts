@@ -12,6 +12,7 @@ import type { Random } from "../../support/random.ts";
 import { adminKey, type Clients, createClients, createTenant } from "../../support/server.ts";
 import { until } from "../../support/until.ts";
 import type { Patch } from "./broken-build.ts";
+import { quiet } from "./bus-noise.ts";
 import { Instance } from "./instance.ts";
 import { RestartablePostgres } from "./postgres.ts";
 
@@ -21,8 +22,6 @@ export interface ClusterOptions {
   /** Default: with NATS. */
   readonly bus?: "nats" | "none";
   readonly patches?: readonly Patch[];
-  /** Statements for the database before anything else, e.g. another version of a function. */
-  readonly sql?: string;
 }
 
 export class Cluster {
@@ -50,13 +49,7 @@ export class Cluster {
     this.pool = pool;
   }
 
-  static async open({
-    random,
-    instances = 3,
-    bus = "nats",
-    patches = [],
-    sql,
-  }: ClusterOptions): Promise<Cluster> {
+  static async open({ random, instances = 3, bus = "nats", patches = [] }: ClusterOptions): Promise<Cluster> {
     const folder = await mkdtemp(join(tmpdir(), "tributary-clocks-"));
     const [postgres, nats] = await Promise.all([
       RestartablePostgres.start(),
@@ -65,14 +58,13 @@ export class Cluster {
     await migrate(postgres.url);
     const pool = new pg.Pool({ connectionString: postgres.url, max: 4, connectionTimeoutMillis: 5000 });
     pool.on("error", () => {});
-    if (sql !== undefined) await pool.query(sql);
     const started = await Promise.all(
       Array.from({ length: instances }, (_, i) =>
         Instance.start({
           name: "ABC"[i] ?? String(i),
           databaseUrl: postgres.url,
           natsPort: nats?.port,
-          noise: { level: 0, random, touched: 0 },
+          noise: quiet(random),
           clockFile: join(folder, `${i}.json`),
           patches,
         }),
@@ -101,7 +93,7 @@ export class Cluster {
     this.nats?.resume();
     for (const instance of this.instances) {
       instance.wake();
-      instance.noise.level = 0;
+      Object.assign(instance.noise, { level: 0, deaf: false });
       for (const link of [instance.clients, instance.database, instance.bus]) link?.restore();
     }
     for (const instance of this.instances) {

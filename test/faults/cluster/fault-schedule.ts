@@ -4,6 +4,8 @@ import { type FaultName, faults, type Scene } from "./faults.ts";
 import { nap } from "./stage.ts";
 
 const mostAtOnce = 3;
+/** Between the beginnings of two, ms. */
+const mostPauseMs = 600;
 
 export async function runFaults(
   scene: Scene,
@@ -22,7 +24,7 @@ export async function runFaults(
     const broken = fault.breaks === "instance" ? target.name : fault.breaks;
     await running.get(broken);
     while (running.size >= mostAtOnce) await Promise.race(running.values());
-    await nap(random.below(900));
+    await nap(random.below(mostPauseMs));
     const what = `${i + 1}. ${name}${fault.breaks === "instance" ? ` of ${target.name}` : ""}`;
     witness.note(what);
     const done = fault.run(scene, target).then(

@@ -23,8 +23,8 @@ type Breaks = "instance" | "postgres" | "nats" | "streams" | "readers";
 
 interface Fault {
   readonly breaks: Breaks;
-  /** `target` is there if an instance breaks. */
-  run(scene: Scene, target: Instance): Promise<string | void>;
+  /** `target` counts if an instance breaks. Resolves with how it went, if there is something to say. */
+  run(scene: Scene, target: Instance): Promise<unknown>;
 }
 
 const between = ({ stage }: Scene, least: number, most: number) => least + stage.random.below(most - least);
@@ -32,7 +32,10 @@ const between = ({ stage }: Scene, least: number, most: number) => least + stage
 /** Breaks all connections of a link, and most of the times refuses new ones for a while. */
 async function cut(scene: Scene, link: Link | undefined): Promise<void> {
   if (link === undefined) return;
-  if (scene.stage.random.chance(0.3)) return link.cut();
+  if (scene.stage.random.chance(0.3)) {
+    link.cut();
+    return;
+  }
   link.refuse();
   await nap(between(scene, 100, 1500));
   link.restore();
@@ -215,7 +218,7 @@ async function holdLock({ stage }: Scene, root: string, ms: number): Promise<voi
 }
 
 /** Another fault may have taken Postgres away: then this one is over. */
-async function unlessAway(work: () => Promise<string | void>): Promise<string | void> {
+async function unlessAway(work: () => Promise<unknown>): Promise<unknown> {
   try {
     return await work();
   } catch (error) {

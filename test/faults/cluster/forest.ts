@@ -11,8 +11,12 @@ export interface Branch {
   readonly parent: string | undefined;
   /** Somebody closes it, or has. */
   closing: WorkflowStatus | undefined;
+  /** It was, while others still wrote. */
+  closedEarly: boolean;
   /** Somebody asked its workers to stop. */
   cancelled: boolean;
+  /** When that was confirmed, ms. */
+  cancelledMs: number | undefined;
 }
 
 const { COMPLETED, FAILED, CANCELLED } = WorkflowStatus;
@@ -44,7 +48,9 @@ export class Forest {
       root: parent?.root ?? id,
       parent: parent?.id,
       closing: undefined,
+      closedEarly: false,
       cancelled: false,
+      cancelledMs: undefined,
     };
     // The client gives the id, so a repetition finds what the first try made.
     const request = { workflowId: id, parentWorkflowId: parent?.id ?? "", name: `of ${tenant}` };
@@ -67,20 +73,30 @@ export class Forest {
     branch.cancelled = true;
     const request = { workflowId: branch.id, reason: "enough" };
     const expected = [Code.FailedPrecondition];
-    await this.#stage.call(
+    const { answer } = await this.#stage.call(
       `cancellation of ${branch.id}`,
       branch.tenant,
       ({ workflows }, options) => workflows.requestCancel(request, options),
       expected,
     );
+    if (answer !== undefined) branch.cancelledMs = Date.now();
+  }
+
+  /** The workflow and those above it. */
+  *path(branch: Branch): Generator<Branch> {
+    for (let at: Branch | undefined = branch; at !== undefined; at = this.branches.get(at.parent ?? ""))
+      yield at;
   }
 
   async close(branch: Branch, closeDescendants: boolean): Promise<void> {
     if (branch.closing === undefined)
       branch.closing = this.#stage.random.pick([COMPLETED, FAILED, CANCELLED]);
     if (closeDescendants) {
-      for (const other of this.of(branch.root)) if (this.#isBelow(other, branch)) other.closing ??= CANCELLED;
+      for (const other of this.of(branch.root))
+        if (this.path(other).some((above) => above === branch)) other.closing ??= CANCELLED;
     }
+    if (!this.#stage.over)
+      for (const other of this.of(branch.root)) other.closedEarly ||= other.closing !== undefined;
     const request = { workflowId: branch.id, status: branch.closing, closeDescendants };
     // Its parent may have closed it in another way.
     await this.#stage.call(
@@ -89,11 +105,5 @@ export class Forest {
       ({ workflows }, options) => workflows.closeWorkflow(request, options),
       [Code.FailedPrecondition],
     );
-  }
-
-  #isBelow(branch: Branch, above: Branch): boolean {
-    for (let at: Branch | undefined = branch; at !== undefined; at = this.branches.get(at.parent ?? ""))
-      if (at === above) return true;
-    return false;
   }
 }

@@ -20,6 +20,8 @@ export interface InstanceOptions {
   /** A file for its clock. */
   readonly clockFile: string;
   readonly patches: readonly Patch[];
+  /** How long the first start may take, ms. Default: a minute. */
+  readonly patienceMs?: number | undefined;
 }
 
 /** How wrong its clock is: by so much, and by so much more with each ms. */
@@ -84,7 +86,7 @@ export class Instance {
       links,
     );
     instance.setClock({ offsetMs: 0, drift: 0 });
-    await instance.start();
+    await instance.start(options.patienceMs);
     return instance;
   }
 

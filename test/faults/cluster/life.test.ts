@@ -19,7 +19,7 @@ test.each(seeds(full ? 10 : 1))(
 function tell(seed: number, report: LifeReport, withLog = false): string {
   const { faults, events, deliveries, seconds, counts, log } = report;
   const lines = [
-    `seed ${seed}: ${faults} faults, ${events} events stored and checked, ${deliveries} deliveries checked, ${seconds} s`,
+    `seed ${seed}: ${faults} faults, ${events} events stored and checked, ${deliveries} deliveries checked, in ${seconds.join(" + ")} s`,
     [...counts].map(([what, count]) => `${count} ${what}`).join(", "),
   ];
   return [...lines, ...(withLog ? log : [])].join("\n");

@@ -5,7 +5,7 @@
 import { findOrphans } from "../../../db/statements/find-orphans.ts";
 import { Random } from "../../support/random.ts";
 import { type Cast, createCast } from "./cast.ts";
-import { checkProducers } from "./check-producers.ts";
+import { checkCancellations, checkProducers } from "./check-producers.ts";
 import { ReaderCheck } from "./check-readers.ts";
 import { checkStreams } from "./check-streams.ts";
 import { checkVariables } from "./check-variables.ts";
@@ -38,15 +38,17 @@ export interface LifeReport {
   /** To all readers, each compared with what is stored. */
   readonly deliveries: number;
   readonly counts: ReadonlyMap<string, number>;
-  readonly seconds: number;
+  /** Of opening, playing, ending and checking. */
+  readonly seconds: readonly number[];
 }
 
 /** Of the load, for each fault, ms. */
-const pacePerFaultMs = 1000;
+const pacePerFaultMs = 900;
 
 export async function live(options: LifeOptions): Promise<LifeReport> {
   const { seed, patienceMs = 60_000 } = options;
-  const beganMs = Date.now();
+  const marks = [Date.now()];
+  const mark = () => marks.push(Date.now());
   const random = new Random(seed);
   const witness = new Witness();
   const cluster = await Cluster.open({ random: new Random(seed + 1), ...options.cluster });
@@ -55,12 +57,15 @@ export async function live(options: LifeOptions): Promise<LifeReport> {
     const forest = new Forest(stage);
     const archive = new Archive();
     witness.note("the cluster is up");
+    mark();
     const cast = await createCast(stage, forest, options.events);
     await play(options, stage, cast, archive);
     witness.note("healed");
+    mark();
     await end(stage, cast, patienceMs);
-    witness.note("ended");
+    mark();
     const { events, deliveries, problems } = await check(stage, cast, archive);
+    mark();
     return {
       problems: [...witness.problems, ...problems],
       log: witness.log,
@@ -68,7 +73,7 @@ export async function live(options: LifeOptions): Promise<LifeReport> {
       events,
       deliveries,
       counts: witness.counts,
-      seconds: Math.round((Date.now() - beganMs) / 1000),
+      seconds: marks.slice(1).map((ms, i) => Math.round((ms - (marks[i] ?? ms)) / 1000)),
     };
   } finally {
     await cluster.close();
@@ -122,6 +127,7 @@ async function check(
   const problems = [
     ...checkStreams(truth, cast.forest),
     ...checkProducers(truth, cast.sessions, cast.singles),
+    ...checkCancellations(cast.sessions, cast.forest),
     ...checkVariables(truth, cast.variableWriters),
     ...cast.readers.flatMap((reader) => reader.logs.flatMap((log) => readers.events(log))),
     ...cast.watchers.flatMap((reader) => reader.logs.flatMap((log) => readers.variables(log))),

@@ -59,9 +59,12 @@ export class SessionActor {
   readonly resumedAt: number[] = [];
   /** Workflows of which it was told that they are to stop. */
   readonly heardCancelled = new Set<string>();
+  /** When its newest connection began, ms. */
+  connectedMs = 0;
   /** It came to its end. */
   finished = false;
   readonly #stage: Stage;
+  #limit = 0;
 
   constructor(stage: Stage, { name, branch, entries, kind }: SessionActorOptions) {
     this.#stage = stage;
@@ -72,7 +75,11 @@ export class SessionActor {
     const { random } = stage;
     const acceptedToo = random.chance(0.4);
     const batch = 20 + random.below(150);
-    this.writer = new SessionWriter(() => stage.anyClients(branch.tenant, "sessions"), {
+    const clients = () => {
+      this.connectedMs = Date.now();
+      return stage.anyClients(branch.tenant, "sessions");
+    };
+    this.writer = new SessionWriter(clients, {
       workflowId: branch.id,
       entries: Array.from({ length: entries }, (_, i) => this.#entry(i + 1)),
       revise: (entry, connection) => {
@@ -86,7 +93,12 @@ export class SessionActor {
       onFailure: (failure) => void stage.witness.excuses(name, failure, [Code.FailedPrecondition]),
       ...(kind === "observations" ? { call: observe } : {}),
     });
-    this.writer.sendUpTo(0);
+    this.sendUpTo(0);
+  }
+
+  sendUpTo(limit: number): void {
+    this.#limit = limit;
+    this.writer.sendUpTo(limit);
   }
 
   says(n: number, connection: number): string {
@@ -106,6 +118,8 @@ export class SessionActor {
       if (durable !== settled) {
         settled = durable;
         sinceMs = Date.now();
+      } else if (this.#limit <= durable && durable < this.entries) {
+        sinceMs = Date.now(); // there is nothing that it waits for
       } else if (Date.now() - sinceMs > silenceMs) {
         this.#stage.witness.count("sessions that gave up a silent connection");
         sinceMs = Date.now();
