@@ -176,6 +176,7 @@ export class Hub {
   async #checkTails(): Promise<void> {
     try {
       const ids = [...this.live()].map((live) => live.streamId);
+      if (ids.length === 0) return; // also after `close`, when the timer was still set and the store is gone
       const tails = await this.#deps.store.readTails(ids);
       for (const id of ids) {
         const live = this.#streams.get(id)?.opened();
