@@ -176,8 +176,8 @@ export class Hub {
   async #checkTails(): Promise<void> {
     try {
       const ids = [...this.live()].map((live) => live.streamId);
-      // None: also after the hub was closed, and the store behind it.
-      const tails = ids.length === 0 ? new Map() : await this.#deps.store.readTails(ids);
+      if (ids.length === 0) return; // also after `close`, when the timer was still set and the store is gone
+      const tails = await this.#deps.store.readTails(ids);
       for (const id of ids) {
         const live = this.#streams.get(id)?.opened();
         const bounds = tails.get(id);
