@@ -10,6 +10,9 @@ import { adminKey, type Clients, createClients, createTenant, disconnectClients 
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 import { until } from "./until.ts";
 
+/** A connection that is kept for later would hold up the server's stop. */
+const headers = { connection: "close" };
+
 export interface DistantDatabase {
   readonly proxy: TcpProxy;
   readonly server: RunningServer;
@@ -71,6 +74,9 @@ export function useDistantDatabase(): DistantDatabase {
       }
     },
     ready: () =>
-      until(async () => expect((await fetch(`${started.server.url}/readyz`)).status).toBe(200), 20_000),
+      until(
+        async () => expect((await fetch(`${started.server.url}/readyz`, { headers })).status).toBe(200),
+        20_000,
+      ),
   };
 }
