@@ -15,6 +15,8 @@ export interface SpawnedServer {
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Sends a signal that does not end it, like SIGSTOP. */
   signal(signal: NodeJS.Signals): void;
+  /** Resolves when it is gone, however. */
+  readonly gone: Promise<unknown>;
   /** The end of what it said on its standard error. */
   errors(): string;
 }
@@ -28,9 +30,11 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
   child.stderr?.on("data", (text) => {
     errors = (errors + text).slice(-4000);
   });
+  const gone = once(child, "exit");
   const url = await readyUrl(child, () => errors);
   return {
     url,
+    gone,
     port: new URL(url).port,
     async rss() {
       const status = await readFile(`/proc/${child.pid}/status`, "utf8");
@@ -38,7 +42,6 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
     },
     async kill(signal) {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const gone = once(child, "exit");
       child.kill(signal);
       await gone;
     },
