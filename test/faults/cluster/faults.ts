@@ -28,7 +28,9 @@ interface Fault {
   run(scene: Scene, target: Instance): Promise<unknown>;
 }
 
-const between = ({ stage }: Scene, least: number, most: number) => least + stage.random.below(most - least);
+/** A while, ms: more often short than long. */
+const between = ({ stage }: Scene, least: number, most: number) =>
+  least + Math.floor(stage.random.next() ** 2 * (most - least));
 
 /** Breaks all connections of a link, and most of the times refuses new ones for a while. */
 async function cut(scene: Scene, link: Link | undefined): Promise<void> {
