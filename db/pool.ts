@@ -54,18 +54,26 @@ export function createPool(options: DatabaseOptions): Pool {
     query_timeout: options.statementTimeoutMs + 2000,
   });
   pool.on("error", options.onError);
-  // The pool listens to idle connections only. One that breaks within a transaction would end the process, though the
-  // statement that fails says it.
-  pool.on("connect", (client) => client.on("error", () => {}));
-  const { query } = pool;
-  pool.query = async (...args: unknown[]) => {
-    try {
-      return await Reflect.apply(query, pool, args);
-    } catch (error) {
-      throw named(error);
-    }
-  };
+  pool.on("connect", (client) => {
+    // The pool listens to idle connections only. One that breaks within a transaction would end the process, though the
+    // statement that fails says it.
+    client.on("error", () => {});
+    client.query = naming(client.query.bind(client));
+  });
+  pool.query = naming(pool.query.bind(pool));
+  pool.connect = naming(pool.connect.bind(pool));
   return pool;
+}
+
+/** The same, with failures named. Calls with a callback, which the pool makes itself, are left as they are. */
+function naming<F>(call: F): F {
+  return ((...args: unknown[]) => {
+    const answer: unknown = Reflect.apply(call as (...args: unknown[]) => unknown, undefined, args);
+    if (!(answer instanceof Promise)) return answer;
+    return answer.catch((error: unknown) => {
+      throw named(error);
+    });
+  }) as F;
 }
 
 /** A connection for `append`. `lock_timeout` bounds the wait for a locked stream: it delays its shard, not for ever. */

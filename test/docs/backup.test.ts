@@ -121,7 +121,7 @@ test("a server warns of a restored copy until after-restore has run, which raise
   await first.kill("SIGTERM");
   const again = await spawnServer({ ...settings, DATABASE_URL: original.url });
   await again.kill("SIGTERM");
-  expect(again.stderr(), "the same database").not.toContain("after-restore");
+  expect(again.errors(), "the same database").not.toContain("after-restore");
 
   const copies = [];
   try {
@@ -148,13 +148,13 @@ test("a server warns of a restored copy until after-restore has run, which raise
       for (const start of option === "" ? ["first", "second"] : ["first"]) {
         const warned = await spawnServer(env);
         await warned.kill("SIGTERM");
-        expect(warned.stderr(), `${start} start`).toContain("a copy of another one");
+        expect(warned.errors(), `${start} start`).toContain("a copy of another one");
       }
       expect(await inClone(`${raiseEpochs.trim()}${option}`, env)).toContain(raised);
       expect((await epochOf()) === before).toBe(option !== "");
       const quiet = await spawnServer(env);
       await quiet.kill("SIGTERM");
-      expect(quiet.stderr()).not.toContain("after-restore");
+      expect(quiet.errors()).not.toContain("after-restore");
     }
   } finally {
     for (const copy of copies) await copy.drop();

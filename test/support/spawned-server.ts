@@ -12,11 +12,11 @@ export interface SpawnedServer {
   readonly port: string;
   /** Resident memory now, bytes. */
   rss(): Promise<number>;
-  /** What it has logged so far; the newest of much. */
-  stderr(): string;
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Sends a signal that does not end it, like SIGSTOP. */
   signal(signal: NodeJS.Signals): void;
+  /** Resolves when it is gone, however. */
+  readonly gone: Promise<unknown>;
   /** The end of what it said on its standard error. */
   errors(): string;
 }
@@ -30,10 +30,11 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
   child.stderr?.on("data", (text) => {
     errors = (errors + text).slice(-4000);
   });
+  const gone = once(child, "exit");
   const url = await readyUrl(child, () => errors);
   return {
     url,
-    stderr: () => errors,
+    gone,
     port: new URL(url).port,
     async rss() {
       const status = await readFile(`/proc/${child.pid}/status`, "utf8");
@@ -41,7 +42,6 @@ export async function spawnServer(env: Readonly<Record<string, string>>): Promis
     },
     async kill(signal) {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const gone = once(child, "exit");
       child.kill(signal);
       await gone;
     },

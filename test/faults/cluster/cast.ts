@@ -5,7 +5,7 @@ import type { Branch, Forest } from "./forest.ts";
 import { Reader, type Subscribe, silence } from "./reader.ts";
 import { ReaderLog, type Reading, type Scope } from "./reader-log.ts";
 import { followRecall } from "./recall-follower.ts";
-import { SessionActor } from "./session-actor.ts";
+import { SessionActor, type SessionActorOptions } from "./session-actor.ts";
 import { SingleProducer } from "./single-producer.ts";
 import { nap, type Stage } from "./stage.ts";
 import { subscribeConnect, subscribeMany } from "./subscribe-connect.ts";
@@ -118,15 +118,16 @@ export class Cast {
   }
 
   #session(branch: Branch, entries: number, kind: "events" | "observations"): void {
-    const actor = new SessionActor(this.#stage, {
-      name: `${branch.tenant}-${kind === "events" ? "s" : "o"}${this.sessions.length}`,
-      branch,
-      entries,
-      kind,
-    });
+    const name = `${branch.tenant}-${kind === "events" ? "s" : "o"}${this.sessions.length}`;
+    this.addSession({ name, branch, entries, kind });
+  }
+
+  addSession(options: SessionActorOptions): SessionActor {
+    const actor = new SessionActor(this.#stage, options);
     this.sessions.push(actor);
-    actor.sendUpTo(Math.floor(entries * this.#progress));
+    actor.sendUpTo(Math.floor(actor.entries * this.#progress));
     this.writing.push(actor.run());
+    return actor;
   }
 
   #single(branch: Branch, isNumbered: boolean): void {

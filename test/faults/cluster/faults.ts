@@ -3,11 +3,12 @@
  * its promise resolves.
  */
 
+import { RejectionCode } from "../../../gen/tributary/v1/session_pb.ts";
 import type { Forest } from "./forest.ts";
 import type { Instance } from "./instance.ts";
 import type { Link } from "./link.ts";
 import type { Reader } from "./reader.ts";
-import { SingleProducer } from "./single-producer.ts";
+import type { SessionActor, SessionActorOptions } from "./session-actor.ts";
 import { nap, type Stage } from "./stage.ts";
 import type { Archive } from "./truth.ts";
 
@@ -15,7 +16,7 @@ export interface Scene {
   readonly stage: Stage;
   readonly forest: Forest;
   readonly readers: readonly Reader[];
-  readonly singles: SingleProducer[];
+  addSession(options: SessionActorOptions): SessionActor;
   readonly archive: Archive;
 }
 
@@ -27,7 +28,9 @@ interface Fault {
   run(scene: Scene, target: Instance): Promise<unknown>;
 }
 
-const between = ({ stage }: Scene, least: number, most: number) => least + stage.random.below(most - least);
+/** A while, ms: more often short than long. */
+const between = ({ stage }: Scene, least: number, most: number) =>
+  least + Math.floor(stage.random.next() ** 2 * (most - least));
 
 /** Breaks all connections of a link, and most of the times refuses new ones for a while. */
 async function cut(scene: Scene, link: Link | undefined): Promise<void> {
@@ -149,24 +152,26 @@ export const faults = {
       await holdLock(scene, root, between(scene, 500, 4500));
     },
   },
-  /** More for one stream than the lane of one instance may hold, while nothing of it can be stored. */
+  /** More for one stream than a tenant may have in the lane of one instance, while nothing of it can be stored. */
   flood: {
     breaks: "streams",
     async run(scene) {
       const { stage, forest } = scene;
-      const branch = stage.random.pick(forest.roots.filter(({ closing }) => closing === undefined));
-      const instance = stage.anyInstance();
-      const clients = stage.cluster.clients(instance, branch.tenant, "flood");
-      const producer = new SingleProducer(stage, `flood-${scene.singles.length}`, branch, false, 200_000);
-      scene.singles.push(producer);
+      const branch = stage.random.pick(forest.roots);
+      const at = stage.anyInstance();
       const lock = holdLock(scene, branch.root, 2500);
-      for (let i = 0; i < 10; i++) {
-        const some = Array.from({ length: 20 }, (_, j) => producer.sendOnce(20 * i + j + 1, false, clients));
-        producer.outcomes.push(...(await Promise.all(some)));
-      }
+      const actors = Array.from({ length: 8 }, (_, i) =>
+        scene.addSession({
+          name: `${branch.tenant}-f${Date.now()}-${i}`,
+          branch,
+          entries: 1200,
+          kind: "events",
+          flood: at,
+        }),
+      );
       await lock;
-      const full = producer.outcomes.filter(({ kind }) => kind === "full").length;
-      return `${full} of ${producer.outcomes.length} were not taken at ${instance.name}`;
+      const told = actors.filter(({ writer }) => writer.refusals.has(RejectionCode.OVERLOADED)).length;
+      return `${told} of ${actors.length} sessions were told OVERLOADED by ${at.name}`;
     },
   },
   "readers that stop reading": {

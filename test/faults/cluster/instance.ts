@@ -40,6 +40,8 @@ export class Instance {
   readonly noise: Noise;
   readonly #env: Readonly<Record<string, string>>;
   readonly #clockFile: string;
+  /** What it said when it ended by itself, each time. */
+  readonly crashes: string[] = [];
   #server: SpawnedServer | undefined;
 
   private constructor(
@@ -110,7 +112,7 @@ export class Instance {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       try {
-        this.#server = await spawnServer(this.#env);
+        this.#watch(await spawnServer(this.#env));
         return;
       } catch (error) {
         if (Date.now() > deadline) throw error;
@@ -121,7 +123,20 @@ export class Instance {
 
   /** Resolves when it is gone. */
   async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
-    await this.#server?.kill(signal);
+    const server = this.#server;
+    this.#server = undefined;
+    await server?.kill(signal);
+  }
+
+  /** One that ends by itself is started again, and that is noted. */
+  #watch(server: SpawnedServer): void {
+    this.#server = server;
+    void server.gone.then(() => {
+      if (this.#server !== server) return;
+      this.crashes.push(`instance ${this.name} ended by itself: ${server.errors()}`);
+      this.#server = undefined;
+      this.start().catch((error: Error) => this.crashes.push(error.message));
+    });
   }
 
   pause(): void {

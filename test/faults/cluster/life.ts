@@ -67,7 +67,7 @@ export async function live(options: LifeOptions): Promise<LifeReport> {
     const { events, deliveries, problems } = await check(stage, cast, archive);
     mark();
     return {
-      problems: [...witness.problems, ...problems],
+      problems: [...cluster.instances.flatMap(({ crashes }) => crashes), ...witness.problems, ...problems],
       log: witness.log,
       faults: options.faults,
       events,
@@ -90,7 +90,18 @@ async function play(
   const beganMs = Date.now();
   const pace = setInterval(() => cast.pace((Date.now() - beganMs) / (faults * pacePerFaultMs)), 50);
   try {
-    await runFaults({ ...cast, stage, archive }, kinds, faults, new Random(seed + 2));
+    await runFaults(
+      {
+        stage,
+        archive,
+        forest: cast.forest,
+        readers: cast.readers,
+        addSession: (session) => cast.addSession(session),
+      },
+      kinds,
+      faults,
+      new Random(seed + 2),
+    );
     await stage.cluster.heal().catch((error: Error) => stage.witness.blame("the cluster", error.message));
   } finally {
     clearInterval(pace);

@@ -5,9 +5,10 @@
  */
 import { Code } from "@connectrpc/connect";
 import { AckLevel, EventType } from "../../../gen/tributary/v1/event_pb.ts";
-import type { SessionReply } from "../../../gen/tributary/v1/session_pb.ts";
+import { Priority, type SessionReply } from "../../../gen/tributary/v1/session_pb.ts";
 import { type SessionRpc, SessionWriter } from "../../support/session-client.ts";
 import type { Branch } from "./forest.ts";
+import type { Instance } from "./instance.ts";
 import type { Stage } from "./stage.ts";
 
 /** Without progress for so long it tries another instance, ms. */
@@ -24,6 +25,8 @@ export interface SessionActorOptions {
   readonly branch: Branch;
   readonly entries: number;
   readonly kind: "events" | "observations";
+  /** It begins there, in the smallest lane, and sends as fast as it may. */
+  readonly flood?: Instance;
 }
 
 const types = [EventType.TOKEN, EventType.TOKEN, EventType.PROGRESS, EventType.DATA, EventType.OUTPUT];
@@ -65,8 +68,9 @@ export class SessionActor {
   finished = false;
   readonly #stage: Stage;
   #limit = 0;
+  readonly #isFlood: boolean;
 
-  constructor(stage: Stage, { name, branch, entries, kind }: SessionActorOptions) {
+  constructor(stage: Stage, { name, branch, entries, kind, flood }: SessionActorOptions) {
     this.#stage = stage;
     this.name = name;
     this.kind = kind;
@@ -77,6 +81,8 @@ export class SessionActor {
     const batch = 20 + random.below(150);
     const clients = () => {
       this.connectedMs = Date.now();
+      if (flood !== undefined && this.writer.connections === 0)
+        return stage.cluster.clients(flood, branch.tenant, "flood");
       return stage.anyClients(branch.tenant, "sessions");
     };
     this.writer = new SessionWriter(clients, {
@@ -86,19 +92,23 @@ export class SessionActor {
         const n = readSaying(String(entry.payload?.value))?.n ?? 0;
         return { ...entry, payload: { case: "text", value: sayingOf(name, n, connection) } };
       },
-      session: { ackLevel: acceptedToo ? AckLevel.ACCEPTED : AckLevel.DURABLE },
+      session: {
+        ackLevel: acceptedToo ? AckLevel.ACCEPTED : AckLevel.DURABLE,
+        priority: flood === undefined ? Priority.UNSPECIFIED : Priority.HIGH,
+      },
       batchSize: () => 1 + random.below(batch),
       retried,
       onReply: (message) => this.#hear(message),
       onFailure: (failure) => void stage.witness.excuses(name, failure, [Code.FailedPrecondition]),
       ...(kind === "observations" ? { call: observe } : {}),
     });
+    this.#isFlood = flood !== undefined;
     this.sendUpTo(0);
   }
 
   sendUpTo(limit: number): void {
-    this.#limit = limit;
-    this.writer.sendUpTo(limit);
+    this.#limit = this.#isFlood ? this.entries : limit;
+    this.writer.sendUpTo(this.#limit);
   }
 
   says(n: number, connection: number): string {

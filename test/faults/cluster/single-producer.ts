@@ -28,12 +28,8 @@ export class SingleProducer {
   readonly outcomes: Outcome[] = [];
   readonly #stage: Stage;
 
-  readonly #bulk: string;
-
-  /** Each event has so many bytes more. */
-  constructor(stage: Stage, name: string, branch: Branch, isNumbered: boolean, bulkBytes = 0) {
+  constructor(stage: Stage, name: string, branch: Branch, isNumbered: boolean) {
     this.#stage = stage;
-    this.#bulk = "f".repeat(bulkBytes);
     this.name = name;
     this.branch = branch;
     this.isNumbered = isNumbered;
@@ -44,7 +40,7 @@ export class SingleProducer {
   }
 
   says(n: number): string {
-    return `${sayingOf(this.name, n, 0)}${this.#bulk}`;
+    return sayingOf(this.name, n, 0);
   }
 
   /** Until the play is over, its workflow is closed, or so many were sent. */
@@ -53,18 +49,15 @@ export class SingleProducer {
     while (!this.#stage.over && this.outcomes.length < most) {
       if (this.isNumbered && random.chance(0.2)) await this.#sendMany(1 + random.below(10));
       else if (this.isNumbered) this.outcomes.push(await this.#send(this.outcomes.length + 1));
-      else this.outcomes.push(await this.sendOnce(this.outcomes.length + 1, random.chance(0.5)));
+      else this.outcomes.push(await this.#sendOnce(this.outcomes.length + 1, random.chance(0.5)));
       if (this.outcomes.at(-1)?.kind === "refused") return; // its workflow is closed
       await nap(random.below(120));
     }
   }
 
   /** Whatever the answer. */
-  async sendOnce(
-    n: number,
-    waitForDurable: boolean,
-    { tasks } = this.#stage.anyClients(this.branch.tenant),
-  ): Promise<Outcome> {
+  async #sendOnce(n: number, waitForDurable: boolean): Promise<Outcome> {
+    const { tasks } = this.#stage.anyClients(this.branch.tenant);
     try {
       const options = { signal: AbortSignal.timeout(patienceMs) };
       const answer = await tasks.streamTaskData(this.#request(n, waitForDurable), options);
