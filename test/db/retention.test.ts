@@ -356,14 +356,18 @@ test("a sweep reads no more beside ten thousand trees that keep everything", asy
     );
     return rows[0].n as number;
   };
+  // The least of some: other connections report what they did before now and then.
   const cost = async () => {
-    const before = await read();
-    await raiseFloors(client, 100, false);
-    await deleteBatch(client, 100, 100);
-    return (await read()) - before;
+    const costs: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const before = await read();
+      await raiseFloors(client, 100, false);
+      await deleteBatch(client, 100, 100);
+      costs.push((await read()) - before);
+    }
+    return Math.min(...costs);
   };
   await sweep();
-  await cost();
   const alone = await cost();
   for (let group = 0; group < 10; group++) {
     const trees = Array.from({ length: 1000 }, newId);
