@@ -5,19 +5,12 @@
  */
 import pg from "pg";
 import type { Queryable } from "./pool.ts";
-import { noteIdentity, raiseEpochs, readIdentities } from "./statements/database-identity.ts";
+import { mayAskIdentity, noteIdentity, raiseEpochs, readIdentities } from "./statements/database-identity.ts";
 
 /** What the operator should know at the start; undefined: it is the database that it was. */
 export async function findRestore(db: Queryable): Promise<string | undefined> {
-  let identities: Awaited<ReturnType<typeof readIdentities>>;
-  try {
-    identities = await readIdentities(db);
-  } catch (error) {
-    // Some hosts do not let everybody ask.
-    if ((error as { code?: string }).code !== "42501") throw error;
-    return undefined;
-  }
-  const { noted, present } = identities;
+  if (!(await mayAskIdentity(db))) return undefined;
+  const { noted, present } = await readIdentities(db);
   const isOther =
     noted.systemIdentifier !== present.systemIdentifier || noted.databaseOid !== present.databaseOid;
   if (!isOther && noted.timeline === present.timeline) return undefined;
@@ -35,7 +28,7 @@ export async function afterRestore(url: string, nothingLost: boolean): Promise<n
   try {
     await client.query("begin");
     const streams = nothingLost ? 0 : await raiseEpochs(client);
-    await noteIdentity(client);
+    if (await mayAskIdentity(client)) await noteIdentity(client);
     await client.query("commit");
     return streams;
   } finally {

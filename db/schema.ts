@@ -152,10 +152,14 @@ export const closedTree = pgTable(
  * Streams that may hold more than they are to keep. Written by triggers, emptied by the retention sweep. Without a foreign
  * key: that would make whoever notes a stream wait for its lock.
  */
-export const retentionDue = pgTable("retention_due", {
-  streamId: uuid("stream_id").primaryKey(),
-  notedMs: ms("noted_ms").notNull().default(nowMs),
-});
+export const retentionDue = pgTable(
+  "retention_due",
+  {
+    streamId: uuid("stream_id").primaryKey(),
+    notedMs: ms("noted_ms").notNull().default(nowMs),
+  },
+  (t) => [index("retention_due_by_time").on(t.notedMs)],
+);
 
 /** Tenants whose trees are being looked through, because their default changed, and up to which workflow that has come. */
 export const retentionWalk = pgTable("retention_walk", {

@@ -44,6 +44,7 @@ ALTER TABLE "retention_walk" ADD CONSTRAINT "retention_walk_tenant_slug_tenant_s
 CREATE INDEX "closed_tree_by_default" ON "closed_tree" USING btree ("tenant_slug","closed_ms") WHERE max_age_ms is null;--> statement-breakpoint
 CREATE INDEX "closed_tree_by_own_age" ON "closed_tree" USING btree ((closed_ms + max_age_ms)) WHERE max_age_ms is not null;--> statement-breakpoint
 CREATE INDEX "memory_space_by_expiry" ON "memory_space" USING btree ("expiry_ms") WHERE retention_max_age_ms > 0;--> statement-breakpoint
+CREATE INDEX "retention_due_by_time" ON "retention_due" USING btree ("noted_ms");--> statement-breakpoint
 CREATE INDEX "session_by_stream" ON "session" USING btree ("stream_id");--> statement-breakpoint
 CREATE INDEX "stream_floor_undeleted" ON "stream_floor" USING btree ("stream_id") WHERE deleted_to < floor_offset;
 --> statement-breakpoint
@@ -169,7 +170,7 @@ $$;
 -- Looks at some of what is due, and raises floors. Answer: busy (somebody else is at it), more (look again at once),
 -- left (some streams were locked by their writers), trimmed [{tenant, streams, entries}].
 -- Streams that are locked are passed by, so that nobody waits for a batch and no two lock each other out. A stream that is
--- always locked would never be trimmed: p_patient takes one, and waits its turn.
+-- always locked would never be trimmed: p_patient takes one and nothing else, and waits its turn.
 create function retention_raise_floors(p_limit int, p_patient boolean) returns jsonb language plpgsql volatile
 set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
@@ -179,7 +180,11 @@ declare
   v_ids uuid[];
   v_floors bigint[] := '{}';
   v_walk retention_walk%rowtype;
-  v_seen int;
+  v_seen uuid[];
+  v_done int;
+  -- A patient call: is it for a space?
+  v_for_space boolean := p_patient and exists (
+    select from memory_space where retention_max_age_ms > 0 and expiry_ms <= retention_now());
   v_more boolean := false;
   v_left boolean := false;
   v_space record;
@@ -193,13 +198,24 @@ begin
     return '{"busy": true, "more": false, "left": false, "trimmed": []}';
   end if;
 
-  -- Trees of a tenant whose default has changed, oldest first.
-  select * into v_walk from retention_walk limit 1 for update skip locked;
+  -- Trees of a tenant whose default has changed, oldest first, up to one that is locked. Who notes a tree as due has its
+  -- stream locked, here as in the appender: else each could wait for what the other has noted.
+  select * into v_walk from retention_walk where not p_patient limit 1 for update skip locked;
   if found then
-    with seen as materialized (
-      select w.* from workflow w
+    v_seen := array(
+      select w.workflow_id from workflow w
        where w.tenant_slug = v_walk.tenant_slug and (w.created_ms, w.workflow_id) > (v_walk.created_ms, v_walk.workflow_id)
-       order by w.created_ms, w.workflow_id limit p_limit
+       order by w.created_ms, w.workflow_id limit p_limit);
+    v_ids := array(
+      select s.stream_id from stream s
+       where s.stream_id = any (array(select w.stream_id from workflow w
+                                       where w.workflow_id = any (v_seen) and w.parent_workflow_id is null))
+         for update skip locked);
+    select coalesce(min(no) - 1, cardinality(v_seen)) into v_done
+      from unnest(v_seen) with ordinality as i(id, no) join workflow w on w.workflow_id = i.id
+     where w.parent_workflow_id is null and not w.stream_id = any (v_ids);
+    with seen as materialized (
+      select w.* from workflow w where w.workflow_id = any (v_seen[:v_done])
     ), due as (
       insert into retention_due (stream_id)
       select stream_id from seen where parent_workflow_id is null and retention_max_events is distinct from 0
@@ -216,31 +232,31 @@ begin
       on conflict do nothing
     ), last as (
       select created_ms, workflow_id from seen order by created_ms desc, workflow_id desc limit 1
-    ), moved as (
-      update retention_walk r set created_ms = l.created_ms, workflow_id = l.workflow_id
-        from last l where r.tenant_slug = v_walk.tenant_slug
     )
-    select count(*) into v_seen from seen;
-    if v_seen < p_limit then
+    update retention_walk r set created_ms = l.created_ms, workflow_id = l.workflow_id
+      from last l where r.tenant_slug = v_walk.tenant_slug;
+    v_left := v_done < cardinality(v_seen);
+    v_more := v_done > 0 or not v_left;
+    if v_done < p_limit and not v_left then
       delete from retention_walk where tenant_slug = v_walk.tenant_slug;
     end if;
-    v_more := true;
   end if;
 
-  -- Streams over their limit. What is due is taken off first, and its limit read after that: a change that is committed
-  -- before is read, one that is committed later notes it anew.
+  -- Streams over their limit, first who has waited longest: those that are soon due again come after the others. What is
+  -- due is taken off first, and its limit read after that: a change that is committed before is read, one that is committed
+  -- later notes it anew.
   if p_patient then
     select array_agg(stream_id) into v_ids
-      from (select d.stream_id from retention_due d order by d.noted_ms limit 1) as d;
+      from (select d.stream_id from retention_due d where not v_for_space order by d.noted_ms limit 1) as d;
     perform from stream where stream_id = any (v_ids) for update;
     delete from retention_due where stream_id = any (v_ids);
   else
     delete from retention_due d -- of streams that were deleted
-     where d.stream_id = any (array(select stream_id from retention_due limit p_limit))
+     where d.stream_id = any (array(select stream_id from retention_due order by noted_ms limit p_limit))
        and not exists (select from stream s where s.stream_id = d.stream_id);
     select array_agg(stream_id) into v_ids
       from (select d.stream_id from retention_due d join stream s using (stream_id)
-             limit p_limit for update of d, s skip locked) as d;
+             order by d.noted_ms limit p_limit for update of d, s skip locked) as d;
     delete from retention_due where stream_id = any (v_ids);
   end if;
   if v_ids is not null then
@@ -266,7 +282,7 @@ begin
     select v_trimmed || coalesce(jsonb_agg(to_jsonb(r)), '[]') into v_trimmed
       from retention_set_floors(coalesce(v_ids, '{}'), coalesce(v_floors, '{}')) as r;
   end if;
-  v_left := exists (select from retention_due);
+  v_left := v_left or exists (select from retention_due);
 
   -- Trees that ended long ago: by their own age, and by that of their tenant.
   select array_agg(stream_id) into v_ids
@@ -279,7 +295,7 @@ begin
                where tenant_slug = t.slug and max_age_ms is null and closed_ms <= v_now - t.retention_ms
                order by closed_ms limit p_limit) as c
            where t.retention_ms > 0 limit p_limit) as c;
-  if cardinality(v_ids) > 0 then
+  if cardinality(v_ids) > 0 and not p_patient then
     v_more := v_more or cardinality(v_ids) >= p_limit;
     delete from closed_tree c -- of trees that were deleted
      where c.stream_id = any (v_ids) and not exists (select from stream s where s.stream_id = c.stream_id);
@@ -294,7 +310,7 @@ begin
   for v_space in
     select m.stream_id, m.retention_max_age_ms as max_age, coalesce(f.floor_offset, 0) as floor
       from memory_space m join stream s using (stream_id) left join stream_floor f using (stream_id)
-     where m.retention_max_age_ms > 0 and m.expiry_ms <= v_now
+     where m.retention_max_age_ms > 0 and m.expiry_ms <= v_now and (v_for_space or not p_patient)
      order by m.expiry_ms limit case when p_patient then 1 else p_limit end for update of m skip locked
   loop
     if p_patient then

@@ -17,6 +17,14 @@ const present = `select system_identifier::text, (select oid::bigint from pg_dat
                         (select timeline_id from pg_control_checkpoint())
                    from pg_control_system()`;
 
+/** Some hosts do not let everybody ask. */
+export async function mayAskIdentity(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query(`
+    select has_function_privilege('pg_control_system()', 'execute')
+       and has_function_privilege('pg_control_checkpoint()', 'execute') as may`);
+  return rows[0].may;
+}
+
 /** Notes the present one if none is noted. Both differ after a restore. */
 export async function readIdentities(
   db: Queryable,

@@ -26,7 +26,7 @@ export async function hideEntries(
              on conflict (stream_id) do update set floor_offset = excluded.floor_offset
               where f.floor_offset < excluded.floor_offset
            )
-           select open, (tail - floor)::int as entries from tree`,
+           select open, (tail - floor)::float8 as entries from tree`,
     values: [streamId],
   });
   const [tree] = rows;
@@ -55,6 +55,7 @@ export async function deleteParts(db: Queryable, streamId: string): Promise<void
 /** The registry's rows and the stream, together: who watches the registry is told of a deletion once it is whole. */
 export async function deleteRegistered(pool: Pool, streamId: string): Promise<void> {
   const client = await pool.connect();
+  let done = false;
   try {
     await client.query("begin");
     // Children come after their parents in the stream.
@@ -63,10 +64,9 @@ export async function deleteRegistered(pool: Pool, streamId: string): Promise<vo
     while (((await client.query({ text, values: [streamId] })).rowCount ?? 0) > 0);
     await client.query("delete from stream where stream_id = $1", [streamId]);
     await client.query("commit");
-  } catch (error) {
-    await client.query("rollback").catch(() => {});
-    throw error;
+    done = true;
   } finally {
-    client.release();
+    // Its connection may be silent: it is dropped, which rolls back, and nobody waits for it.
+    client.release(!done);
   }
 }

@@ -18,6 +18,9 @@ export interface WorkflowIdentity {
   readonly path: readonly string[];
 }
 
+/** Which workflow: the id alone may be another tree's by now. */
+export type WorkflowKey = Pick<WorkflowIdentity, "workflowId" | "streamId">;
+
 export const mayAccess = (access: Access, { tenant, path }: WorkflowIdentity): boolean =>
   tenant === access.tenant &&
   (access.subtrees === undefined || path.some((id) => access.subtrees?.includes(id)));

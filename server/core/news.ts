@@ -2,16 +2,22 @@
  * What one instance tells the others so that they act now and not at their next look at the database. Whoever tells has
  * acted already, on itself and in the database; its own news do not come back to it.
  *
- * News travel as signals: they may be lost, doubled or late. So each kind names what heals a lost one, and how soon.
+ * News travel as signals: they may be lost, doubled or late. So each kind names what heals a lost one, and how soon; and
+ * what is said of a workflow names its stream, since by the time it is heard another tree may have its id.
  */
 import type { Bus, SignalBody } from "./ports.ts";
 
 export interface News {
   /** Healed by the renewal of leases (1 min) and by the registry's second look (1 min). */
-  readonly cancel_requested: { readonly workflowId: string; readonly reason: string };
+  readonly cancel_requested: {
+    readonly workflowId: string;
+    readonly streamId: string;
+    readonly reason: string;
+  };
   /** Healed by `append`, which refuses what comes for a closed workflow, and by the registry's second look. */
   readonly workflow_closed: {
     readonly workflowId: string;
+    readonly streamId: string;
     readonly root: string;
     readonly withDescendants: boolean;
   };
@@ -31,8 +37,8 @@ type Kind = keyof News;
 
 /** Its fields, for what comes from a version that is not ours. */
 const fields: { readonly [K in Kind]: Readonly<Record<keyof News[K], "string" | "number" | "boolean">> } = {
-  cancel_requested: { workflowId: "string", reason: "string" },
-  workflow_closed: { workflowId: "string", root: "string", withDescendants: "boolean" },
+  cancel_requested: { workflowId: "string", streamId: "string", reason: "string" },
+  workflow_closed: { workflowId: "string", streamId: "string", root: "string", withDescendants: "boolean" },
   tree_deleted: { workflowId: "string" },
   session_taken: { sessionId: "string", epoch: "number" },
   session_ended: { sessionId: "string" },

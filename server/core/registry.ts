@@ -10,7 +10,13 @@
  * turned away by memory alone.
  */
 import { LRUCache } from "lru-cache";
-import { type Access, assertMayAccess, mayAccess, type WorkflowIdentity } from "./access.ts";
+import {
+  type Access,
+  assertMayAccess,
+  mayAccess,
+  type WorkflowIdentity,
+  type WorkflowKey,
+} from "./access.ts";
 import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
 import type { Newsroom } from "./news.ts";
@@ -105,10 +111,8 @@ export class Registry {
   constructor(deps: RegistryDeps) {
     this.store = deps.store;
     this.#deps = deps;
-    deps.news.on("cancel_requested", ({ workflowId }) => this.#noteCancelRequested(workflowId));
-    deps.news.on("workflow_closed", (news) =>
-      this.#noteClosed(news.workflowId, news.root, news.withDescendants),
-    );
+    deps.news.on("cancel_requested", (news) => this.#noteCancelRequested(news));
+    deps.news.on("workflow_closed", (news) => this.#noteClosed(news, news.root, news.withDescendants));
     deps.news.on("tree_deleted", ({ workflowId }) => this.forgetTree(workflowId));
   }
 
@@ -165,16 +169,18 @@ export class Registry {
   }
 
   /** Somebody asked it to stop. */
-  noteCancelRequested(workflowId: string, reason: string): void {
-    this.#noteCancelRequested(workflowId);
-    this.#deps.news.tell("cancel_requested", { workflowId, reason });
+  noteCancelRequested(workflow: WorkflowKey, reason: string): void {
+    const { workflowId, streamId } = workflow;
+    this.#noteCancelRequested(workflow);
+    this.#deps.news.tell("cancel_requested", { workflowId, streamId, reason });
   }
 
   /** A workflow was closed, perhaps with all below it. */
-  noteClosed({ workflowId, path }: WorkflowIdentity, withDescendants: boolean): void {
+  noteClosed(workflow: WorkflowIdentity, withDescendants: boolean): void {
+    const { workflowId, streamId, path } = workflow;
     const root = path[0] as string;
-    this.#noteClosed(workflowId, root, withDescendants);
-    this.#deps.news.tell("workflow_closed", { workflowId, root, withDescendants });
+    this.#noteClosed(workflow, root, withDescendants);
+    this.#deps.news.tell("workflow_closed", { workflowId, streamId, root, withDescendants });
   }
 
   /** Somebody found it closed. */
@@ -202,15 +208,16 @@ export class Registry {
     for (const id of this.#trees.get(root) ?? []) this.#cache.delete(id);
   }
 
-  #noteCancelRequested(workflowId: string): void {
+  #noteCancelRequested({ workflowId, streamId }: WorkflowKey): void {
     const cached = this.#cache.peek(workflowId);
-    if (cached !== undefined) cached.hints.cancelRequested = true;
+    if (cached?.identity.streamId === streamId) cached.hints.cancelRequested = true;
   }
 
-  #noteClosed(workflowId: string, root: string, withDescendants: boolean): void {
+  #noteClosed({ workflowId, streamId }: WorkflowKey, root: string, withDescendants: boolean): void {
     for (const id of withDescendants ? (this.#trees.get(root) ?? []) : [workflowId]) {
       const cached = this.#cache.peek(id);
-      if (cached?.identity.path.includes(workflowId)) cached.hints.closed = true;
+      if (cached?.identity.streamId !== streamId || !cached.identity.path.includes(workflowId)) continue;
+      cached.hints.closed = true;
     }
   }
 

@@ -201,8 +201,8 @@ export async function requestCancel(
   }
   // The first request counts, and only it is told.
   if (result.result === "requested") {
-    deps.registry.noteCancelRequested(identity.workflowId, reason);
-    deps.sessions.noteCancel(identity.workflowId, reason);
+    deps.registry.noteCancelRequested(identity, reason);
+    deps.sessions.noteCancel(identity, reason);
     deps.watches.note(access.tenant);
   }
   return deps.registry.read(access, workflowId);

@@ -98,12 +98,13 @@ export function createPgSessionStore(pool: Pool): SessionStore {
     async pendingCancels(workflowIds) {
       const { rows } = await pool.query({
         name: "pending_cancels",
-        text: `select workflow_id, cancel_reason from workflow
+        text: `select workflow_id, stream_id, cancel_reason from workflow
                 where workflow_id = any ($1::uuid[]) and cancel_requested_ms is not null and status = 1`,
         values: [workflowIds],
       });
       return rows.map((row) => ({
         workflowId: row.workflow_id as string,
+        streamId: row.stream_id as string,
         reason: row.cancel_reason as string,
       }));
     },

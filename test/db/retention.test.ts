@@ -144,6 +144,64 @@ describe("by count", () => {
     await sweep();
     expect(await stateOf(stream)).toEqual({ floor: 5, offsets: [6] });
   });
+
+  test("whoever waits has nothing else locked", async () => {
+    const [due, ended] = [await aTree({ retentionMaxEvents: 1 }), await aTree({ retentionMaxAgeMs: 60_000 })];
+    await publish(due, 5);
+    await run(close(ended, ended));
+    await database.pool.query("update closed_tree set closed_ms = 0 where stream_id = $1", [ended]);
+    await set("retention_events", 1);
+    const writer = await database.connect();
+    await writer.query("begin");
+    const lock = "select from stream where stream_id = $1 for update";
+    await writer.query(lock, [due]);
+    await database.pool.query("update retention_due set noted_ms = 0 where stream_id = $1", [due]);
+    const patient = raiseFloors(database.pool, 100, true);
+    await until(() => waitingForLock(database.pool));
+    await writer.query(`${lock} nowait`, [ended]);
+    await writer.query("commit");
+    expect((await patient).trimmed).toEqual([{ tenant_slug: tenant, streams: 1, entries: 5 }]);
+    await sweep();
+    expect((await stateOf(ended)).offsets).toEqual([]);
+  });
+
+  test("streams that are written without a pause do not keep others from being trimmed", async () => {
+    const streams: string[] = [];
+    for (let i = 0; i < 6; i++) streams.push(await aTree({ retentionMaxEvents: 1 }));
+    for (let round = 0; round < 3; round++) {
+      for (const stream of streams) await publish(stream, 1);
+      await raiseFloors(database.pool, 2, false);
+    }
+    const floors = [];
+    for (const stream of streams) floors.push((await stateOf(stream)).floor);
+    expect(floors.filter((floor) => floor === 0)).toEqual([]);
+    await sweep();
+  });
+
+  test("a walk through a tenant's trees and a writer of two of them do not wait for each other", async () => {
+    const [first, second] = [await aTree(), await aTree()];
+    await set("retention_events", 3);
+    await sweep();
+    await set("retention_events", 2);
+    const writer = await database.connect();
+    await writer.query("begin");
+    const write = (stream: string) =>
+      append(
+        writer,
+        toAppendGroup([
+          entries(
+            stream,
+            [1, 2, 3].map(() => anEvent({ workflowId: stream })),
+          ),
+        ]),
+      );
+    await write(second);
+    expect(await raiseFloors(database.pool, 100, false)).toMatchObject({ left: true });
+    await write(first);
+    await writer.query("commit");
+    await sweep();
+    for (const stream of [first, second]) expect((await stateOf(stream)).offsets).toEqual([3, 4]);
+  });
 });
 
 describe("by age", () => {

@@ -6,6 +6,7 @@ import { ClosingReason, EventType, WorkflowStatus } from "../../gen/tributary/v1
 import { SessionClosedReason } from "../../gen/tributary/v1/session_pb.ts";
 import { createMemoryBus } from "../../server/bus/memory-bus.ts";
 import { readConfig } from "../../server/config.ts";
+import type { SignalBody } from "../../server/core/ports.ts";
 import { type RunningServer, startServer } from "../../server/main.ts";
 import { codeOf } from "../api/codes.ts";
 import { begin, texts } from "../api/session-world.ts";
@@ -70,6 +71,25 @@ test("a request to stop reaches the producers at the other instance: attached on
   await until(() => expect(above.all("cancelRequested")).toMatchObject([told]));
   await until(() => expect(beside.all("cancelRequested")).toMatchObject([told]));
   for (const call of [above, below, beside]) call.cut();
+});
+
+test("late news of a workflow that was deleted say nothing of one made anew under its id", async () => {
+  const late: SignalBody[] = [];
+  const stop = await bus.onSignal("news", (body) => late.push(body));
+  const workflowId = await newWorkflow(here);
+  await here.workflows.requestCancel({ workflowId, reason: "enough" });
+  await here.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
+  stop();
+  expect(late).toMatchObject([{ kind: "cancel_requested" }, { kind: "workflow_closed" }]);
+  await here.workflows.deleteWorkflowTree({ workflowId });
+  await here.workflows.createWorkflow({ workflowId, name: "anew" });
+  const call = await openSession(there, workflowId);
+  await send(there, workflowId);
+  for (const news of late) bus.signal("news", news);
+  expect(await send(there, workflowId)).toMatchObject({ cancelRequested: false });
+  await here.workflows.requestCancel({ workflowId, reason: "this one" });
+  await until(() => expect(call.all("cancelRequested")).toMatchObject([{ reason: "this one" }]));
+  call.cut();
 });
 
 test("a session that is taken here ends there as SUPERSEDED, though it is silent", async () => {

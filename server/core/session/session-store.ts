@@ -1,4 +1,5 @@
 /** What is known of sessions beside their streams: who they belong to, whether they live. Taking and ending goes by `append`. */
+import type { WorkflowKey } from "../access.ts";
 
 export interface SessionRecord {
   readonly sessionId: string;
@@ -46,7 +47,7 @@ export interface SessionStore {
   /** Which of these workflows were asked to stop and are still open. */
   pendingCancels(
     workflowIds: readonly string[],
-  ): Promise<readonly { readonly workflowId: string; readonly reason: string }[]>;
+  ): Promise<readonly (WorkflowKey & { readonly reason: string })[]>;
   /** No connection holds it any more, and the lease begins anew. false: another connection does, or it is closed. */
   detach(sessionId: string, epoch: number, leaseMs: number): Promise<boolean>;
   /** Closes those whose lease is over, and returns them. */

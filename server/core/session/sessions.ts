@@ -8,7 +8,7 @@
  * the news were lost.
  */
 import { randomUUID } from "node:crypto";
-import type { Access, WorkflowIdentity } from "../access.ts";
+import type { Access, WorkflowIdentity, WorkflowKey } from "../access.ts";
 import type { Appender } from "../appender.ts";
 import type { Clock } from "../clock.ts";
 import type { AttachSession, Command, EndSession, FinalRejection, Lane, SessionResult } from "../command.ts";
@@ -109,7 +109,7 @@ export class Sessions {
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
     this.#rates = new Rates(deps.clock);
-    deps.news.on("cancel_requested", ({ workflowId, reason }) => this.noteCancel(workflowId, reason));
+    deps.news.on("cancel_requested", (news) => this.noteCancel(news, news.reason));
     deps.news.on("session_taken", ({ sessionId, epoch }) => {
       const live = this.#attached.get(sessionId)?.session;
       if (live !== undefined && live.terms.epoch < epoch) live.end(ClosedReason.SUPERSEDED);
@@ -267,9 +267,10 @@ export class Sessions {
   }
 
   /** Somebody asked for a stop: the sessions of that workflow and of those below it are told. */
-  noteCancel(workflowId: string, reason: string): void {
+  noteCancel({ workflowId, streamId }: WorkflowKey, reason: string): void {
     for (const { session, workflow } of this.#attached.values()) {
-      if (workflow?.path.includes(workflowId)) session.requestCancel(workflowId, reason);
+      if (workflow?.streamId !== streamId || !workflow.path.includes(workflowId)) continue;
+      session.requestCancel(workflowId, reason);
     }
   }
 
@@ -324,8 +325,8 @@ export class Sessions {
     const workflows = new Set<string>();
     for (const { workflow } of this.#attached.values())
       for (const id of workflow?.path ?? []) workflows.add(id);
-    for (const { workflowId, reason } of await this.#deps.store.pendingCancels([...workflows]))
-      this.noteCancel(workflowId, reason);
+    for (const request of await this.#deps.store.pendingCancels([...workflows]))
+      this.noteCancel(request, request.reason);
   }
 
   #schedule(): void {

@@ -1,5 +1,5 @@
 /** Variables: what they are, and where they are kept. The numbers are those of the wire and of the table. */
-import type { WorkflowIdentity } from "../access.ts";
+import type { WorkflowKey } from "../access.ts";
 
 export const VariableType = { BOOLEAN: 1, INTEGER: 2, FLOAT: 3, STRING: 4, CHOICE: 5, JSON: 6 } as const;
 
@@ -63,8 +63,8 @@ export interface Snapshot {
   readonly entries: readonly SnapshotEntry[];
 }
 
-/** Whose variables: the id alone may be another tree's by now. */
-export type VariableOwner = Pick<WorkflowIdentity, "workflowId" | "streamId">;
+/** Whose variables. */
+export type VariableOwner = WorkflowKey;
 
 /** The table of variables. Changes go through `append`; reads throw StoreError "away". */
 export interface VariableStore {
