@@ -13,9 +13,19 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function isNatsUrl(text: string): boolean {
   const url = URL.parse(text);
   if (url === null || !["nats:", "tls:"].includes(url.protocol)) return false;
+  if (!isPercentEncoded(url.username) || !isPercentEncoded(url.password)) return false;
   return url.hostname !== "" && ["", "/"].includes(url.pathname) && url.search === "" && url.hash === "";
 }
 
@@ -55,7 +65,7 @@ export const settings = {
   NATS_URL: {
     schema: list.refine((urls) => urls.length > 0 && urls.every(isNatsUrl)).optional(),
     allowed:
-      "nats://user:password@host:port (or tls://…, or nats://token@…), several of one cluster with commas",
+      "nats://user:password@host:port (or tls://…, or nats://token@…; percent-encoded), several of one cluster with commas",
     about:
       "NATS, by which instances over one database tell each other what is new. Absent: in memory, for a single instance.",
     secret: true,

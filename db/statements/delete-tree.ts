@@ -6,10 +6,14 @@
 import type { Pool, Queryable } from "../pool.ts";
 import { deleteEntries } from "./retention.ts";
 
-/** Rows of one statement: so few that no lock is held for long. */
+/** Rows of one statement: so few that no lock is held for long. Entries may have a MiB each. */
 const batch = 2000;
+const entriesBatch = 250;
 
-/** Raises the floor over everything, so that readers are told. How many entries were above it; undefined: open, or gone. */
+/**
+ * Raises the floor over everything, so that readers are told. How many entries were above it; or open, or gone. The stream is
+ * locked first, as a sweep does: the floor's row refers to it, and each could wait for what the other has.
+ */
 export async function hideEntries(
   db: Queryable,
   streamId: string,
@@ -19,7 +23,7 @@ export async function hideEntries(
     text: `with tree as materialized (
              select s.stream_id, s.next_offset - 1 as tail, w.open_in_subtree as open,
                     coalesce((select f.floor_offset from stream_floor f where f.stream_id = s.stream_id), 0) as floor
-               from stream s join workflow w using (stream_id) where s.stream_id = $1 and w.parent_workflow_id is null
+               from stream s join workflow w using (stream_id) where s.stream_id = $1 and w.parent_workflow_id is null for update of s
            ), raised as (
              insert into stream_floor as f (stream_id, floor_offset)
              select stream_id, tail from tree where open = 0
@@ -36,7 +40,7 @@ export async function hideEntries(
 
 /** What belongs to the tree and is not seen without it. */
 export async function deleteParts(db: Queryable, streamId: string): Promise<void> {
-  while (!(await deleteEntries(db, streamId, batch)).done);
+  while (!(await deleteEntries(db, streamId, entriesBatch)).done);
   const ofStream = (table: string) => `delete from ${table} where ctid = any (array(
     select ctid from ${table} where stream_id = $1 limit ${batch}))`;
   const ofWorkflows = (table: string) => `delete from ${table} where ctid = any (array(

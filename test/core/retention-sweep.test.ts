@@ -93,6 +93,18 @@ test("a slow batch makes the next one smaller and the pause longer, a quick one 
   await sweep.close();
 });
 
+test("a batch that the database gives up makes the next one smaller", async () => {
+  const { clock, calls, failures, sweep } = aSweep({
+    remove: () => {
+      throw new Error("statement timeout");
+    },
+  });
+  await clock.advance(2000);
+  expect(calls.filter((call) => call.startsWith("delete"))).toEqual(["delete 100", "delete 50"]);
+  expect(failures).toHaveLength(2);
+  await sweep.close();
+});
+
 test("it leaves the work to the instance that is at it", async () => {
   const { clock, calls, sweep } = aSweep({ raise: () => ({ ...nothing, busy: true, more: true }) });
   await clock.advance(1500);

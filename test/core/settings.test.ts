@@ -19,10 +19,11 @@ test.each([
   "nats://s3cret@one:4222?tls=true",
   "nats://s3cret@one:99999",
   ",",
+  "nats://user:100%@one",
 ])("NATS_URL %s is refused, and not repeated", (value) => {
   expect(() => readConfig({ NATS_URL: value })).toThrow(BadSetting);
   expect(() => readConfig({ NATS_URL: value })).toThrow(
-    `NATS_URL: must be nats://user:password@host:port (or tls://…, or nats://token@…), several of one cluster with commas; found ${value.length} characters`,
+    `NATS_URL: must be nats://user:password@host:port (or tls://…, or nats://token@…; percent-encoded), several of one cluster with commas; found ${value.length} characters`,
   );
 });
 

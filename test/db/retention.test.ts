@@ -2,6 +2,7 @@
 import type pg from "pg";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { append } from "../../db/statements/append.ts";
+import { hideEntries } from "../../db/statements/delete-tree.ts";
 import { deleteBatch, raiseFloors } from "../../db/statements/retention.ts";
 import type { Command } from "../../server/core/command.ts";
 import { EventType, noWorkflow } from "../../server/core/event.ts";
@@ -368,6 +369,22 @@ describe("spaces", () => {
     await sweep();
     expect(await space.observations()).toEqual([4, 5]);
   });
+});
+
+test("a tree may be deleted while a sweep trims it", async () => {
+  const stream = await aTree();
+  await publish(stream, 3);
+  await run(close(stream, stream));
+  const sweeper = await database.connect();
+  await sweeper.query("begin");
+  await sweeper.query("select from stream where stream_id = $1 for update", [stream]);
+  const hidden = hideEntries(database.pool, stream);
+  await until(() => waitingForLock(database.pool));
+  await sweeper.query("select retention_set_floors(array[$1::uuid], array[2])", [stream]);
+  await sweeper.query("commit");
+  await hidden;
+  expect((await stateOf(stream)).floor).toBe(5);
+  await sweep();
 });
 
 test("a batch deletes no more than it may, and what a dead sweep left is found by the next", async () => {

@@ -5,6 +5,7 @@ import { EventType } from "../../gen/tributary/v1/event_pb.ts";
 import { codeOf } from "../api/codes.ts";
 import { begin, texts } from "../api/session-world.ts";
 import { newWorkflow, readAll } from "../api/trees.ts";
+import { byText, observe, Recalling } from "../support/memory-call.ts";
 import { adminKey, type Clients, createClients, useServer } from "../support/server.ts";
 import { type SpawnedServer, spawnServer } from "../support/spawned-server.ts";
 import { until } from "../support/until.ts";
@@ -62,4 +63,20 @@ test("events without a time of their own get the true one, and readers and sessi
   for (const { timestampMs, recordedMs } of events)
     expect(Math.abs(Number(timestampMs - recordedMs))).toBeLessThan(60_000);
   call.cut();
+});
+
+test("what is recalled has the same score at both, found before or while following", async () => {
+  const space = "skewed";
+  await server.acme.memory.createMemorySpace({ space });
+  await observe(server.acme, space, ["a heron"]);
+  const readers = [server.acme, there].map(
+    (clients) => new Recalling(clients, { space, ...byText("heron"), follow: true }),
+  );
+  for (const reader of readers) await until(() => expect(reader.complete).toBeDefined());
+  await observe(server.acme, space, ["another heron"]);
+  await until(() => expect(readers.map(({ results }) => results.length)).toEqual([2, 2]));
+  const [right, wrong] = readers.map(({ results }) => results.map(({ score }) => score));
+  // Two hours make 8e-4.
+  for (const [i, score] of (right ?? []).entries()) expect(wrong?.[i]).toBeCloseTo(score, 4);
+  for (const reader of readers) reader.leave();
 });

@@ -293,7 +293,7 @@ class Recall implements ScopeReader {
 
   /** undefined: the database is away; the reader stays, is kept alive, and tries again. */
   async #nextPage(tail: number): Promise<MatchPage | undefined> {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.databaseNow();
     let page: MatchPage | undefined;
     try {
       page = await this.#deps.memory.readMatches(this.#streamId, this.#cue, this.#cursor, tail, now);

@@ -122,14 +122,18 @@ export class RetentionSweep {
     return raised;
   }
 
-  /** More of a batch that was quick, less of one that was slow. */
+  /** More of a batch that was quick, less of one that was slow, or was not done: it may have been too slow for the database. */
   async #delete() {
     const { clock, store } = this.#deps;
     const { batchMs, entries } = this.#options;
     const startedMs = clock.now();
-    const deleted = await store.deleteEntries(this.#entries);
+    const smaller = Math.max(fewestEntries, Math.ceil(this.#entries / 2));
+    const deleted = await store.deleteEntries(this.#entries).catch((error) => {
+      this.#entries = smaller;
+      throw error;
+    });
     const tookMs = clock.now() - startedMs;
-    if (tookMs > 2 * batchMs) this.#entries = Math.max(fewestEntries, Math.ceil(this.#entries / 2));
+    if (tookMs > 2 * batchMs) this.#entries = smaller;
     else if (tookMs < batchMs) this.#entries = Math.min(entries, this.#entries * 2);
     // What somebody else is deleting is not waited for.
     return { ...deleted, more: deleted.more && deleted.deleted > 0 };
