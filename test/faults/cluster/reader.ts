@@ -71,7 +71,7 @@ export class Reader {
   /** To the ends of all its scopes. */
   async run(): Promise<void> {
     const { witness, random } = this.#stage;
-    while (!this.isDone && !this.#isStopped) {
+    while (!this.isDone && !this.#isStopped && !this.#stage.isClosed) {
       let pauseMs = 10 + random.below(60);
       try {
         pauseMs = Math.max(pauseMs, await this.#connect(this.#stage.anyInstance()));
