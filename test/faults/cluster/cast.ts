@@ -260,10 +260,13 @@ export class Cast {
   }
 
   explainReaders(): void {
-    for (const { logs } of [...this.readers, ...this.watchers, ...this.recalls.map(({ reader }) => reader)])
-      for (const log of logs)
-        if (log.finalOffset === undefined)
-          this.#stage.witness.blame(log.name, `still open at ${log.position}`);
+    for (const { logs, where } of [
+      ...this.readers,
+      ...this.watchers,
+      ...this.recalls.map(({ reader }) => reader),
+    ])
+      for (const { name, finalOffset, position } of logs)
+        if (finalOffset === undefined) this.#stage.witness.blame(name, `still open at ${position}, ${where}`);
     for (const reader of [...this.readers, ...this.watchers]) reader.stop();
     for (const { reader } of this.recalls) reader.stop();
   }

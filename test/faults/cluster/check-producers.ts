@@ -118,8 +118,8 @@ function checkSingle(
   for (const [i, outcome] of outcomes.entries()) {
     const offset = offsets.get(i + 1);
     if (outcome.kind === "durable" && offset === undefined) blame(`${i + 1} was durable, and is not stored`);
-    if (outcome.kind === "refused" && offset !== undefined)
-      blame(`${i + 1} was refused, and is at ${offset}`);
+    if ((outcome.kind === "refused" || outcome.kind === "full") && offset !== undefined)
+      blame(`${i + 1} was not taken, and is at ${offset}`);
     if (outcome.kind === "durable" && outcome.offset !== undefined && outcome.offset !== offset)
       blame(`${i + 1} was told to be at ${outcome.offset}, and is at ${offset}`);
   }

@@ -52,8 +52,8 @@ export async function live(options: LifeOptions): Promise<LifeReport> {
   const random = new Random(seed);
   const witness = new Witness();
   const cluster = await Cluster.open({ random: new Random(seed + 1), ...options.cluster });
+  const stage = new Stage(cluster, random, witness);
   try {
-    const stage = new Stage(cluster, random, witness);
     const forest = new Forest(stage);
     const archive = new Archive();
     witness.note("the cluster is up");
@@ -76,6 +76,7 @@ export async function live(options: LifeOptions): Promise<LifeReport> {
       seconds: marks.slice(1).map((ms, i) => Math.round((ms - (marks[i] ?? ms)) / 1000)),
     };
   } finally {
+    stage.isClosed = true;
     await cluster.close();
   }
 }

@@ -32,6 +32,8 @@ export class Reader {
   onEvents: ((count: number) => void) | undefined;
   readonly #stage: Stage;
   readonly #subscribe: Subscribe;
+  /** Its newest connection, for whoever wonders why it waits. */
+  where = "never connected";
   #stalledUntilMs = 0;
   #call = new AbortController();
   #isStopped = false;
@@ -69,7 +71,7 @@ export class Reader {
   /** To the ends of all its scopes. */
   async run(): Promise<void> {
     const { witness, random } = this.#stage;
-    while (!this.isDone && !this.#isStopped) {
+    while (!this.isDone && !this.#isStopped && !this.#stage.isClosed) {
       let pauseMs = 10 + random.below(60);
       try {
         pauseMs = Math.max(pauseMs, await this.#connect(this.#stage.anyInstance()));
@@ -87,11 +89,13 @@ export class Reader {
   async #connect(instance: Instance): Promise<number> {
     const call = new AbortController();
     this.#call = call;
+    const { witness } = this.#stage;
     let heardMs = Date.now();
+    this.where = `at ${instance.name} since ${witness.time}, heard nothing`;
     const watch = setInterval(() => {
       const sinceMs = Math.max(heardMs, this.#stalledUntilMs);
       if (Date.now() - sinceMs <= this.#silenceMs) return;
-      this.#stage.witness.count("readers that gave up a silent connection");
+      witness.count("readers that gave up a silent connection");
       call.abort();
     }, lookMs);
     let reconnectAfterMs = 0;
@@ -99,6 +103,7 @@ export class Reader {
       const wanted = this.logs.filter(({ finalOffset }) => finalOffset === undefined);
       for await (const { log, told } of this.#subscribe(instance, wanted, call.signal)) {
         heardMs = Date.now();
+        this.where = `at ${instance.name}, heard ${told.kind} at ${witness.time}`;
         log.take(told);
         if (told.kind === "events") this.onEvents?.(told.events.length);
         if (told.kind === "closing") reconnectAfterMs = Math.max(reconnectAfterMs, told.reconnectAfterMs);

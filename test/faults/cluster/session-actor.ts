@@ -3,7 +3,7 @@
  * or falls silent. After each resume it says what it has not yet settled anew, with the number of its connection in it: so it
  * can be seen who wrote what is stored.
  */
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { AckLevel, EventType } from "../../../gen/tributary/v1/event_pb.ts";
 import { Priority, type SessionReply } from "../../../gen/tributary/v1/session_pb.ts";
 import { type SessionRpc, SessionWriter } from "../../support/session-client.ts";
@@ -80,6 +80,7 @@ export class SessionActor {
     const acceptedToo = random.chance(0.4);
     const batch = 20 + random.below(150);
     const clients = () => {
+      if (stage.isClosed) throw new ConnectError("the play is over", Code.InvalidArgument);
       this.connectedMs = Date.now();
       if (flood !== undefined && this.writer.connections === 0)
         return stage.cluster.clients(flood, branch.tenant, "flood");

@@ -15,6 +15,8 @@ export class Stage {
   readonly witness: Witness;
   /** Writers stop making new work; what they have is brought to its end. */
   over = false;
+  /** The very end: whoever still tries gives up. */
+  isClosed = false;
 
   constructor(cluster: Cluster, random: Random, witness: Witness) {
     this.cluster = cluster;
@@ -46,6 +48,7 @@ export class Stage {
         const signal = AbortSignal.timeout(patienceMs);
         return { answer: await attempt(this.anyClients(tenant), { signal }), tries };
       } catch (failure) {
+        if (this.isClosed) return { answer: undefined, tries, failure };
         if (!this.witness.excuses(who, failure, expected)) return { answer: undefined, tries, failure };
         await nap(20 + this.random.below(100));
       }
