@@ -3,5 +3,5 @@ import { createTributaryClient } from "../client/index.ts";
 
 export const client = createTributaryClient({
   baseUrl: process.env["TRIBUTARY_URL"] ?? "http://127.0.0.1:8080",
-  apiKey: process.env["TRIBUTARY_API_KEY"] ?? "",
+  credential: process.env["TRIBUTARY_API_KEY"] ?? "",
 });
