@@ -84,6 +84,8 @@ export class Session<E> {
   #record: SessionRecord = { sessionId: "", before: 0 };
   #phase: SessionPhase = "connecting";
   #serverState: SessionState = SessionState.UNSPECIFIED;
+  #sessionId = "";
+  #final: number | undefined;
   #base = 0;
   #isFirst = true;
   #progress = false;
@@ -115,7 +117,7 @@ export class Session<E> {
 
   /** Empty until it is open. Another one after the lease of the first is over. */
   get sessionId(): string {
-    return this.#record.sessionId;
+    return this.#sessionId;
   }
 
   get phase(): SessionPhase {
@@ -130,7 +132,7 @@ export class Session<E> {
 
   /** How many entries are settled, in this session and, with a store, those before it. */
   get settled(): number {
-    return this.#record.before + this.#attached.settled;
+    return this.#final ?? this.#record.before + this.#attached.settled;
   }
 
   /** What the server said last of its side: under pressure, overloaded, its database away. */
@@ -233,6 +235,7 @@ export class Session<E> {
   }
 
   #over(error: Error): void {
+    this.#final = this.settled;
     this.#opening.reject(error);
     this.#outbox.giveUp(error);
   }
@@ -308,6 +311,7 @@ export class Session<E> {
       case SessionClosedReason.CLIENT:
         this.#settle(Number(finalSequence), lastOffset);
         await this.#save({ sessionId: "", before: this.#record.before + Number(finalSequence) });
+        this.#base = -this.#outbox.settled;
         return true;
       case SessionClosedReason.DETACHED:
         this.#settle(Number(finalSequence), lastOffset);
@@ -384,6 +388,7 @@ export class Session<E> {
     const last = Number(lastSequence);
     const resumed = sessionId === this.#record.sessionId;
     await this.#save({ sessionId, before: this.#record.before });
+    this.#sessionId = sessionId;
     if (this.#isFirst) {
       this.#isFirst = false;
       this.#base = last - this.#outbox.settled;
