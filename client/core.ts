@@ -98,6 +98,7 @@ export function createCore(
           try {
             // What is told between the items is an item of every kind.
             yield* read(reading, deps, stop.signal, tellState) as AsyncGenerator<I, void>;
+            if (closed.signal.aborted && !own.aborted) throw closed.signal.reason;
           } finally {
             stop.release();
           }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * What is followed, as an async iterable, with what one wants beside the loop: its state and position, a bounded `collect`,
  * `forEach`, a web stream, and the single values. Nothing is read before somebody asks for an item, and it is over when the

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Writes entries, each once and in order, whatever happens to the connection or the servers, and with a kept record to the
  * worker. What is not settled is kept and sent again; a worker that is faster than the server waits.

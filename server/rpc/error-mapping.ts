@@ -98,6 +98,7 @@ const toDuration = (ms: number) => ({
   nanos: (ms % 1000) * 1_000_000,
 });
 
-/** The client left: with the signal, or while a message of it was read, which is noticed before the signal. */
+/** The client left: with the signal, or in the middle of a message, which is noticed before the signal. */
 const isBroken = (error: Error): boolean =>
-  error.name === "AbortError" || ("code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE");
+  error.name === "AbortError" ||
+  ("code" in error && (error.code === "ERR_STREAM_PREMATURE_CLOSE" || error.code === "EPIPE"));

@@ -192,7 +192,12 @@ describe("a session", () => {
   test("goes on in a new one when its lease is over, with what was not settled and nothing else", async () => {
     const workflowId = await newWorkflow(server.acme);
     let record: SessionRecord | undefined;
-    const store = { load: () => record, save: (next: SessionRecord) => void (record = next) };
+    const store = {
+      load: () => record,
+      save: (next: SessionRecord) => {
+        record = next;
+      },
+    };
     const session = client.openSession({ workflowId, store });
     for (const text of ["a", "b"]) await session.write(token(text));
     await session.flush();
