@@ -1,4 +1,4 @@
-import { createTributaryClient } from "../client/index.ts";
+import { createTributaryClient } from "tributary/client";
 
 const client = createTributaryClient({
   baseUrl: process.env["TRIBUTARY_URL"] ?? "http://127.0.0.1:8080",

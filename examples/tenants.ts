@@ -1,5 +1,5 @@
 /** Makes a tenant and keys for it, as the admin. TRIBUTARY_API_KEY is the admin key. Run: `node examples/tenants.ts <slug>` */
-import { Code, ConnectError, createTributaryClient, Role, RoleSchema } from "../client/index.ts";
+import { Code, ConnectError, createTributaryClient, Role, RoleSchema } from "tributary/client";
 import { client } from "./connect.ts";
 
 const slug = process.argv[2] ?? "";

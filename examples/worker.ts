@@ -4,7 +4,7 @@
  * Run: `node examples/worker.ts <workflow id> <file of lines> <file for its state>`
  */
 import { readFile, rename, writeFile } from "node:fs/promises";
-import type { SessionRecord } from "../client/index.ts";
+import type { SessionRecord } from "tributary/client";
 import { client } from "./connect.ts";
 
 const [workflowId = "", sourceFile = "", stateFile = ""] = process.argv.slice(2);

@@ -66,7 +66,8 @@ const manifest = {
   dependencies: Object.fromEntries(
     [...imported].sort().map((name) => {
       const found = versions[name];
-      if (found === undefined) throw new Error(`the client imports ${name}, which package.json does not name`);
+      if (found === undefined)
+        throw new Error(`the client imports ${name}, which package.json does not name`);
       return [name, found];
     }),
   ),

@@ -40,6 +40,8 @@ export interface ValuesOptions {
   readonly onGap?: ((gap: Gap) => void) | undefined;
 }
 
+const collects = { limit: 10_000, limitBytes: 16 * 1024 * 1024 };
+
 export interface CollectOptions {
   /** At most so many values; the rest stays to be read. Default 10,000. */
   readonly limit?: number | undefined;
@@ -144,7 +146,7 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
 
   /** Gathers values until the end or a bound. Never throws: what was there before an error is in the answer beside it. */
   async collect(options: CollectOptions = {}): Promise<Collected<V>> {
-    const { limit = 10_000, limitBytes = 16 * 1024 * 1024, signal } = options;
+    const { limit = collects.limit, limitBytes = collects.limitBytes, signal } = options;
     const values: V[] = [];
     const gaps: Gap[] = [];
     let bytes = 0;

@@ -44,6 +44,14 @@ export type ResilienceEvent =
     }
   | { readonly kind: "breaker"; readonly url: string; readonly state: BreakerState };
 
+const defaults = {
+  timeoutMs: 30_000,
+  openTimeoutMs: 15_000,
+  silenceMs: 45_000,
+  attempts: 4,
+};
+const defaultBreaker: BreakerOptions = { failures: 5, halfOpenAfterMs: 2000 };
+
 /** All of it, with the defaults filled in. */
 export interface Resilience {
   readonly timeoutMs: number;
@@ -62,13 +70,13 @@ export function toResilience(
   random: () => number = Math.random,
 ): Resilience {
   return {
-    timeoutMs: options.timeoutMs ?? 30_000,
-    openTimeoutMs: options.openTimeoutMs ?? 15_000,
-    silenceMs: options.silenceMs ?? 45_000,
-    attempts: options.attempts ?? 4,
+    timeoutMs: options.timeoutMs ?? defaults.timeoutMs,
+    openTimeoutMs: options.openTimeoutMs ?? defaults.openTimeoutMs,
+    silenceMs: options.silenceMs ?? defaults.silenceMs,
+    attempts: options.attempts ?? defaults.attempts,
     streamAttempts: options.streamAttempts ?? Number.POSITIVE_INFINITY,
     backoff: { ...defaultBackoff, ...options.backoff },
-    breaker: { failures: 5, halfOpenAfterMs: 2000, ...options.breaker },
+    breaker: { ...defaultBreaker, ...options.breaker },
     random,
     tell: (event) => options.onEvent?.(event),
   };

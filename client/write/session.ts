@@ -34,6 +34,8 @@ import type { SessionKind } from "./kinds.ts";
 import { Outbox, type Settled, type Slot, type Written } from "./outbox.ts";
 import { MemorySessionStore, type SessionRecord, type SessionStore } from "./session-store.ts";
 
+const defaults = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024, maxBatch: 1000 };
+
 export interface SessionOptions {
   /** Goes on with this one. `store` wins. */
   readonly sessionId?: string | undefined;
@@ -100,7 +102,7 @@ export class Session<E> {
     deps: ReadDeps & { readonly closed?: AbortSignal },
     options: SessionOptions,
   ) {
-    const { maxEntries = 1000, maxBytes = 4 * 1024 * 1024 } = options;
+    const { maxEntries = defaults.maxEntries, maxBytes = defaults.maxBytes } = options;
     this.#kind = kind;
     this.#deps = deps;
     this.#options = options;
@@ -273,7 +275,7 @@ export class Session<E> {
 
   /** One connection, until the last word of the server; undefined: it broke without one. */
   async #connect(): Promise<{ closed: SessionClosed | undefined; leave(): void }> {
-    const { maxEntries = 1000, maxBatch = 1000, priority } = this.#options;
+    const { maxEntries = defaults.maxEntries, maxBatch = defaults.maxBatch, priority } = this.#options;
     const connection = new Connection<E>(
       this.#attached,
       {

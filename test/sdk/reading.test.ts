@@ -37,10 +37,10 @@ async function aStream(count: number): Promise<string> {
 const close = (workflowId: string) =>
   server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
 const trimmed = (workflowId: string, floor: number) =>
-  server.pool.query(
-    "insert into stream_floor select stream_id, $2 from workflow where workflow_id = $1",
-    [workflowId, floor],
-  );
+  server.pool.query("insert into stream_floor select stream_id, $2 from workflow where workflow_id = $1", [
+    workflowId,
+    floor,
+  ]);
 const tokens = { types: [EventType.TOKEN] };
 async function gather<T>(all: AsyncIterable<T>): Promise<T[]> {
   const gathered: T[] = [];
@@ -128,9 +128,7 @@ describe("values and forEach", () => {
     expect(given).toBeInstanceOf(GapError);
     expect(given).toMatchObject({ gap: { fromOffset: 1n, toOffset: 3n } });
     const gaps: bigint[] = [];
-    const values = await gather(
-      client.follow(id).values({ onGap: ({ toOffset }) => gaps.push(toOffset) }),
-    );
+    const values = await gather(client.follow(id).values({ onGap: ({ toOffset }) => gaps.push(toOffset) }));
     expect([gaps, values.map(({ offset }) => offset)]).toEqual([[3n], [4n, 5n, 6n, 7n]]);
     const { gaps: collected } = await client.follow(id).collect();
     expect(collected).toMatchObject([{ toOffset: 3n }]);
@@ -298,7 +296,7 @@ test("recall tells the matches of a moment, and with follow those that come, thr
 
   const following = behind.recall({ cue, follow: true });
   const seen: (string | undefined)[] = [];
-  const reading = following.forEach(({ observation }) => seen.push(observation?.content));
+  const reading = following.forEach(({ observation }) => void seen.push(observation?.content));
   await until(() => expect(seen.length).toBe(3));
   await until(() => expect(following.state).toBe("live"));
   for (const n of [4, 5]) {

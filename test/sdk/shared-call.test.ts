@@ -105,9 +105,7 @@ test("a connection that breaks is resumed for each, without gap or duplicate", a
   const ids = await Promise.all(Array.from({ length: 5 }, () => newWorkflow(server.acme)));
   const seen = ids.map((id) => watch(follow(id)));
   for (let round = 1; round <= 3; round++) {
-    await until(() =>
-      expect(seen.map(({ offsets }) => offsets.length)).toEqual(seen.map(() => round)),
-    );
+    await until(() => expect(seen.map(({ offsets }) => offsets.length)).toEqual(seen.map(() => round)));
     proxy.cut("reset");
     for (const id of ids) await publish(server.acme, [token(id, `${round}`)]);
   }

@@ -12,7 +12,8 @@ const ids = query.getAll("workflow");
 await Promise.all(
   ids.map(async (id, at) => {
     for await (const event of client.followTree(id).values()) {
-      if (event.payload.case === "text" && event.taskExecutionId !== "") shown.append(`${at}${event.payload.value} `);
+      if (event.payload.case === "text" && event.taskExecutionId !== "")
+        shown.append(`${at}${event.payload.value} `);
     }
   }),
 );

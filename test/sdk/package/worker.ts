@@ -1,12 +1,20 @@
 /** What a user of the package writes, in a project of its own: a worker and a reader in Node. */
-import { createTributaryClient, EntryRejectedError, type FollowItem, WorkflowStatus } from "tributary/client";
+import {
+  createTributaryClient,
+  type EntryRejectedError,
+  type FollowItem,
+  WorkflowStatus,
+} from "tributary/client";
 
 const [baseUrl = "", credential = ""] = process.argv.slice(2);
 const client = createTributaryClient({ baseUrl, credential });
 const { workflow } = await client.workflows.createWorkflow({ name: "of the package" });
 const workflowId = workflow?.workflowId ?? "";
 
-const session = client.openSession({ workflowId, onRejected: (error: EntryRejectedError) => console.error(error) });
+const session = client.openSession({
+  workflowId,
+  onRejected: (error: EntryRejectedError) => console.error(error),
+});
 const task = session.task("t");
 for (const text of ["Hello", "world"]) await task.token(text);
 await task.completed();
