@@ -1,6 +1,6 @@
 /** The servers that take the same load: how each is started, and what a client needs to know of it. */
 import { randomUUID } from "node:crypto";
-import { createTributaryClient, type TributaryClient } from "../client/client.ts";
+import { createTributaryClient, type TributaryClient } from "../client/index.ts";
 import { Role } from "../gen/tributary/v1/admin_service_pb.ts";
 import type { History } from "./baselines/ready-events.ts";
 import type { Bench, Measurable } from "./bench.ts";
@@ -63,7 +63,7 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
   const start = () => bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl });
   const server = await start();
   const url = await server.call("url");
-  const admin = createTributaryClient({ baseUrl: url, apiKey: adminKey });
+  const admin = createTributaryClient({ baseUrl: url, credential: adminKey });
   const roles = [Role.READ, Role.PUBLISH, Role.MANAGE];
   const { key } = await admin.admin.createApiKey({ tenantSlug: tenant, roles });
   admin.close();
@@ -97,7 +97,7 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
     names: string[],
     make: (client: TributaryClient, name: string) => Promise<unknown>,
   ): Promise<string[]> {
-    const client = createTributaryClient({ baseUrl: url, apiKey: key });
+    const client = createTributaryClient({ baseUrl: url, credential: key });
     try {
       for (let i = 0; i < names.length; i += creating) {
         await Promise.all(names.slice(i, i + creating).map((name) => make(client, name)));

@@ -36,8 +36,9 @@ export class Cli {
   }
 
   /** A client that is closed with the command. */
-  connect(baseUrl: string, apiKey: string | undefined): TributaryClient {
-    const client = createTributaryClient({ baseUrl, apiKey });
+  connect(baseUrl: string, credential: string | undefined): TributaryClient {
+    // Who types a command hears at once what is wrong.
+    const client = createTributaryClient({ baseUrl, credential, resilience: { attempts: 1 } });
     this.#clients.push(client);
     return client;
   }

@@ -1,5 +1,5 @@
 /** Asks a worker to stop, lets it tidy up, closes the tree and deletes it. Run: `node examples/cancel-close.ts` */
-import { EventType, WorkflowStatus } from "../client/index.ts";
+import { EventType, WorkflowStatus } from "tributary/client";
 import { client } from "./connect.ts";
 
 const { workflow } = await client.workflows.createWorkflow({ name: "long work" });

@@ -1,5 +1,5 @@
 /** The same tree seen in three scopes: one task, one workflow, everything. Run: `node examples/follow-scopes.ts` */
-import { EventType, EventTypeSchema, type FollowItem, WorkflowStatus } from "../client/index.ts";
+import { EventType, EventTypeSchema, type FollowItem, WorkflowStatus } from "tributary/client";
 import { client } from "./connect.ts";
 
 const { workflow: root } = await client.workflows.createWorkflow({ name: "root" });

@@ -1,8 +1,8 @@
-import { createTributaryClient } from "../client/index.ts";
+import { createTributaryClient } from "tributary/client";
 
 const client = createTributaryClient({
   baseUrl: process.env["TRIBUTARY_URL"] ?? "http://127.0.0.1:8080",
-  apiKey: process.env["TRIBUTARY_API_KEY"] ?? "",
+  credential: process.env["TRIBUTARY_API_KEY"] ?? "",
 });
 
 // Events of the workflow and of all its children, also those that start later; resumes by itself.

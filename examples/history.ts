@@ -1,5 +1,5 @@
 /** Reads what was, page by page: everything in order, then the newest of some types. Run: `node examples/history.ts <workflow-id>` */
-import { EventType, EventTypeSchema } from "../client/index.ts";
+import { EventType, EventTypeSchema } from "tributary/client";
 import { client } from "./connect.ts";
 
 const workflowId = process.argv[2] ?? "";

@@ -7,7 +7,7 @@ import {
   PublishTaskEventsProgressSchema,
   sleep,
   WorkflowStatus,
-} from "../client/index.ts";
+} from "tributary/client";
 import { client } from "./connect.ts";
 
 const { workflow } = await client.workflows.createWorkflow({ name: "publish" });

@@ -3,7 +3,7 @@
  * Run it twice: `node examples/resume.ts <workflow-id> position.json`
  */
 import { readFile, rename, writeFile } from "node:fs/promises";
-import { Code, ConnectError } from "../client/index.ts";
+import { Code, ConnectError } from "tributary/client";
 import { client } from "./connect.ts";
 
 const [workflowId = "", file = "position.json"] = process.argv.slice(2);

@@ -1,5 +1,5 @@
 /** Makes a tenant and keys for it, as the admin. TRIBUTARY_API_KEY is the admin key. Run: `node examples/tenants.ts <slug>` */
-import { Code, ConnectError, createTributaryClient, Role, RoleSchema } from "../client/index.ts";
+import { Code, ConnectError, createTributaryClient, Role, RoleSchema } from "tributary/client";
 import { client } from "./connect.ts";
 
 const slug = process.argv[2] ?? "";
@@ -16,7 +16,7 @@ const manager = await client.admin.createApiKey({ tenantSlug: slug, roles: [Role
 
 // region keys
 // A key with MANAGE administers the keys of its own tenant, and need not name it.
-const asManager = createTributaryClient({ baseUrl, apiKey: manager.key });
+const asManager = createTributaryClient({ baseUrl, credential: manager.key });
 const { apiKeys } = await asManager.admin.listApiKeys({});
 for (const { displayName, roles } of apiKeys) {
   console.log(displayName || "(no name)", roles.map((role) => RoleSchema.value[role]?.localName).join(" "));
@@ -24,7 +24,7 @@ for (const { displayName, roles } of apiKeys) {
 
 // Refused at once by the instance that was asked, within 5 s by others; its open calls end within 60 s.
 await asManager.admin.revokeApiKey({ apiKeyId: worker.apiKeyId });
-const asWorker = createTributaryClient({ baseUrl, apiKey: worker.key });
+const asWorker = createTributaryClient({ baseUrl, credential: worker.key });
 const refused = await asWorker.workflows.listWorkflows({}).catch((error) => ConnectError.from(error));
 console.log("revoked:", refused instanceof ConnectError && Code[refused.code]);
 // endregion

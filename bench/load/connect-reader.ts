@@ -1,10 +1,10 @@
 /** Reads from the beginning with the client of this project (connect-node's gRPC transport): what a real consumer sees. */
-import { createTributaryClient } from "../../client/client.ts";
+import { createTributaryClient } from "../../client/index.ts";
 import { nowUs } from "../measure/clock.ts";
 
 export async function open({ url, apiKey }: { url: string; apiKey: string }) {
   async function readAll(workflowId: string, expected: number, stop: AbortController) {
-    const client = createTributaryClient({ baseUrl: url, apiKey });
+    const client = createTributaryClient({ baseUrl: url, credential: apiKey });
     let events = 0;
     let messages = 0;
     try {

@@ -1,6 +1,6 @@
 /** The demo's workers: they write through the API as any worker would, and know nothing of who reads. */
 import type { TributaryClient } from "../../client/index.ts";
-import { EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import {
   guide,
   type Part,
@@ -64,32 +64,19 @@ async function close({ workflows }: TributaryClient, workflowId: string): Promis
   await workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
 }
 
-/** One call that stays open while the worker works; each event leaves when it happens. */
+/** A session while the worker works; each event leaves when it happens. */
 async function write({ client, pause }: WorkDeps, workflowId: string, part: Part): Promise<void> {
-  const producerId = `${part.task}#1`;
-  let sequence = 0n;
-  const event = (type: EventType, text = "") => ({
-    workflowId,
-    taskExecutionId: part.task,
-    type,
-    sequence: ++sequence,
-    payload: { case: "text" as const, value: text },
-  });
+  await using session = client.openSession({ workflowId });
+  const task = session.task(part.task);
   const tokens = toTokens(part.text);
-  async function* requests() {
-    yield { producerId, events: [event(EventType.STARTED)] };
-    for (const [at, token] of tokens.entries()) {
-      await pause(part.lastsMs / tokens.length);
-      const events = [event(EventType.TOKEN, token)];
-      const tenth = tenthOf(at + 1, tokens.length);
-      if (tenth !== tenthOf(at, tokens.length)) {
-        events.push(event(EventType.PROGRESS, JSON.stringify({ progress: tenth / 10 })));
-      }
-      yield { producerId, events };
-    }
-    yield { producerId, events: [event(EventType.COMPLETED)] };
+  await task.started();
+  for (const [at, token] of tokens.entries()) {
+    await pause(part.lastsMs / tokens.length);
+    await task.token(token);
+    const tenth = tenthOf(at + 1, tokens.length);
+    if (tenth !== tenthOf(at, tokens.length)) await task.progress(tenth / 10);
   }
-  await client.tasks.publishTaskEvents(requests());
+  await task.completed();
 }
 
 const tenthOf = (done: number, all: number): number => Math.floor((done * 10) / all);

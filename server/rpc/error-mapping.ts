@@ -85,7 +85,7 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
       Code.Unavailable,
     );
   }
-  if (error instanceof Error && error.name === "AbortError") {
+  if (error instanceof Error && isBroken(error)) {
     return new ConnectError("the call was cancelled", Code.Canceled);
   }
   const errorId = randomUUID();
@@ -97,3 +97,8 @@ const toDuration = (ms: number) => ({
   seconds: BigInt(Math.floor(ms / 1000)),
   nanos: (ms % 1000) * 1_000_000,
 });
+
+/** The client left: with the signal, or in the middle of a message, which is noticed before the signal. */
+const isBroken = (error: Error): boolean =>
+  error.name === "AbortError" ||
+  ("code" in error && (error.code === "ERR_STREAM_PREMATURE_CLOSE" || error.code === "EPIPE"));

@@ -24,7 +24,7 @@ test("prints one line with the address, the key once and a hint; SIGTERM drains 
   await using server = start(["serve"], { env: env() });
   const [, url = ""] = await server.prints(ready);
   const [, apiKey = ""] = await server.prints(/Key of the tenant dev: (\S+)\nTry it .+\n/);
-  const client = createTributaryClient({ baseUrl: url, apiKey });
+  const client = createTributaryClient({ baseUrl: url, credential: apiKey });
   const { workflow } = await client.workflows.createWorkflow({ name: "open" });
   const kinds: string[] = [];
   for await (const item of client.followTree(workflow?.workflowId ?? "")) {
@@ -59,7 +59,7 @@ test("a second signal ends it at once", async () => {
   await using server = start(["serve"], { env: env() });
   const [, url = ""] = await server.prints(ready);
   const [, apiKey = ""] = await server.prints(/dev: (\S+)\n/);
-  const client = createTributaryClient({ baseUrl: url, apiKey });
+  const client = createTributaryClient({ baseUrl: url, credential: apiKey });
   await client.workflows.listWorkflows({}); // a connection makes the drain take its time
   server.child.kill("SIGTERM");
   await new Promise((resolve) => setTimeout(resolve, 300)); // two within 100 ms are one keystroke

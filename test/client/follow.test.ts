@@ -8,19 +8,19 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { follow } from "../../client/follow.ts";
 import { createTributaryClient, type FollowItem, type TributaryClient } from "../../client/index.ts";
 import { ClosingReason, EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { openProxy } from "./cutting-proxy.ts";
+import { followBy } from "./follow-by.ts";
 
 const server = useServer();
 let client: TributaryClient;
 
 beforeAll(() => {
-  client = createTributaryClient({ baseUrl: server.url, apiKey: server.acme.key });
+  client = createTributaryClient({ baseUrl: server.url, credential: server.acme.key });
 });
 afterAll(() => client.close());
 
@@ -91,7 +91,7 @@ test.each([
     make({ baseUrl: server.url, interceptors: [interceptor] } as { baseUrl: string }),
   );
   const seen = watch(
-    follow((options, signal) => streams.streamWorkflow({ workflowId: id, options }, { signal }), {
+    followBy((options, call) => streams.streamWorkflow({ workflowId: id, options }, call), {
       expectedEpoch: 1n,
     }),
   );
@@ -133,7 +133,7 @@ test("a draining server says so, and how long to wait", async () => {
 test("resumes after each way in which a connection can be cut", async () => {
   const id = await createWorkflow();
   await using proxy = await openProxy(server.url);
-  const behind = createTributaryClient({ baseUrl: proxy.url, apiKey: server.acme.key });
+  const behind = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key });
   const seen = watch(behind.followTree(id));
   let last = 1;
   for (const how of ["reset", "end", "destroy"] as const) {
@@ -154,7 +154,7 @@ test("with latest, resumes after where it began and not where it came back", asy
   const id = await createWorkflow();
   await publish(id, "old");
   await using proxy = await openProxy(server.url);
-  const behind = createTributaryClient({ baseUrl: proxy.url, apiKey: server.acme.key });
+  const behind = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key });
   const seen = watch(behind.follow(id, { latest: true }));
   await until(() => expect(seen.kinds).toEqual(["opened"]));
   proxy.refuse();
@@ -190,7 +190,7 @@ test("the signal ends the items without an error and frees the call", async () =
 });
 
 test("the signal ends the wait between two attempts", async () => {
-  const away = createTributaryClient({ baseUrl: "http://127.0.0.1:1", apiKey: "any" });
+  const away = createTributaryClient({ baseUrl: "http://127.0.0.1:1", credential: "any" });
   const stop = new AbortController();
   const kinds: string[] = [];
   for await (const item of away.followTree(crypto.randomUUID(), { signal: stop.signal })) {
@@ -240,7 +240,7 @@ test("one task ends with its terminal event, one workflow without its children's
   expect(alone.offsets).toEqual([3n, 4n, 6n]);
 });
 
-const withKey = (apiKey: string) => createTributaryClient({ baseUrl: server.url, apiKey });
+const withKey = (credential: string) => createTributaryClient({ baseUrl: server.url, credential });
 
 async function* foreign(): AsyncGenerator<FollowItem> {
   const { workflow } = await server.globex.workflows.createWorkflow({ name: "theirs" });

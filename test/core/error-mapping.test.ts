@@ -31,3 +31,10 @@ test("a refusal says when to try again", () => {
   expect(mapped.code).toBe(Code.ResourceExhausted);
   expect(mapped.details).toMatchObject([{ value: { retryDelay: { seconds: 1n, nanos: 500_000_000 } } }]);
 });
+
+test("a client that leaves in the middle of its message is no bug", () => {
+  const broken = Object.assign(new Error("Premature close"), { code: "ERR_STREAM_PREMATURE_CLOSE" });
+  const logged: unknown[] = [];
+  expect(toConnectError(broken, (...bug) => logged.push(bug)).code).toBe(Code.Canceled);
+  expect(logged).toEqual([]);
+});

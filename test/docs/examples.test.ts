@@ -1,5 +1,6 @@
 /** Every example, run as it stands against a server, and what it prints. */
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,12 +8,12 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import { expect, test } from "vitest";
-import { EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import { EventType, EventTypeSchema, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { adminKey, type Clients, useServer } from "../support/server.ts";
-import { findChromium } from "../support/tools.ts";
+import { findChromium, findPythonWithGrpc } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 
-const chromiumTool = await findChromium();
+const [chromiumTool, python] = await Promise.all([findChromium(), findPythonWithGrpc()]);
 const needsChromium = chromiumTool.missing === undefined ? "" : ` (skipped: ${chromiumTool.missing})`;
 const server = useServer({ CORS_ORIGINS: "*" });
 
@@ -135,6 +136,32 @@ test("resume goes on after the stored offset, and begins anew after a restore", 
   }
 });
 
+test("read shows values, collects some and goes on, watches variables, recalls, and tells of failures", async () => {
+  const workflowId = crypto.randomUUID();
+  await server.acme.workflows.createWorkflow({ workflowId, name: "read" });
+  const event = { workflowExecutionId: workflowId, taskExecutionId: "t", waitForDurable: true };
+  await server.acme.tasks.streamTaskData({ ...event, type: EventType.TOKEN, payload: "Hello" });
+  for (const value of [1, 2]) {
+    const assignment = { name: "n", value: { kind: { case: "numberValue" as const, value } } };
+    await server.acme.variables.setVariable({ workflowId, assignment });
+  }
+  const reading = run("read.ts", [workflowId]);
+  await until(() => expect(server.server.gauges().openCalls).toBe(1));
+  await server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
+  expect(await reading).toEqual([
+    "2 Hello",
+    "full 2 up to 5n catching-up",
+    "then VARIABLE_SET",
+    "then VARIABLE_SET",
+    "then WORKFLOW_COMPLETED",
+    "closed",
+    "n is 2 was undefined",
+    "true 1",
+    "heard: gave-up permanent",
+    expect.stringContaining("workflow_id"),
+  ]);
+});
+
 test("history reads all pages, and the newest text", async () => {
   expect(await run("history.ts", [await aStory(server.acme)])).toEqual([
     "1 WORKFLOW_CREATED",
@@ -215,10 +242,94 @@ test.skipIf(chromiumTool.missing !== undefined)(
   },
 );
 
+test.skipIf(chromiumTool.missing !== undefined)(
+  `ai-stream shows the answer of a model in a browser, word by word${needsChromium}`,
+  async () => {
+    const web = spawn(process.execPath, ["examples/ai-stream.ts", "0"], {
+      env: env(server.acme.key),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const browser = await chromium.launch({
+      executablePath: chromiumTool.path ?? "",
+      args: ["--no-sandbox"],
+    });
+    try {
+      const lines = createInterface({ input: web.stdout })[Symbol.asyncIterator]();
+      const { value: first } = await lines.next();
+      const page = await browser.newPage();
+      await page.goto(/http:\S+/.exec(first ?? "")?.[0] ?? "");
+      await until(async () => expect(await page.textContent("#state")).toBe("done"), 20_000);
+      const text = await page.textContent("#text");
+      expect(text).toMatch(/^\[asks: .*"name":"weather","arguments":\{"place":"Rome"\}.*\]\n/);
+      expect(text).toMatch(/\nThe sky over Rome is clear\.$/);
+      expect((await lines.next()).value).toBe("answered");
+      const { workflows } = await server.acme.workflows.listWorkflows({ nameContains: "a question" });
+      const { events } = await server.acme.streams.readEvents({ workflowId: workflows[0]?.workflowId ?? "" });
+      expect(events.map(({ type }) => EventTypeSchema.value[type]?.localName)).toEqual([
+        "WORKFLOW_CREATED",
+        "STARTED",
+        "TOOL_CALL",
+        "TOOL_RESULT",
+        ...Array.from({ length: 7 }, () => "TOKEN"),
+        "COMPLETED",
+        "WORKFLOW_COMPLETED",
+      ]);
+    } finally {
+      await browser.close();
+      web.kill();
+    }
+  },
+);
+
+test.skipIf(python.missing !== undefined)(
+  `watch.py iterates over variables and events, through a restart of the server${python.missing === undefined ? "" : ` (skipped: ${python.missing})`}`,
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "tributary-python-"));
+    const children: ChildProcess[] = [];
+    const api = join(folder, "tributary.binpb");
+    const watch = (workflowId: string, what: string) => {
+      const child = spawn(python.path ?? "", ["examples/watch.py", workflowId, what], {
+        env: { ...env(server.acme.key), TRIBUTARY_API: api },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      children.push(child);
+      const lines: string[] = [];
+      createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
+      return { lines, ended: once(child, "exit") };
+    };
+    try {
+      await promisify(execFile)("npx", ["buf", "build", "-o", api]);
+      const { workflow } = await server.acme.workflows.createWorkflow({ name: "from Python" });
+      const workflowId = workflow?.workflowId ?? "";
+      const set = (name: string, value: number) =>
+        server.acme.variables.setVariable({
+          workflowId,
+          assignment: { name, value: { kind: { case: "numberValue", value } } },
+        });
+      await set("a", 1);
+      const variables = watch(workflowId, "variables");
+      const events = watch(workflowId, "events");
+      await until(() => expect(variables.lines).toEqual(["a 1.0"]), 20_000);
+      await until(() => expect(events.lines.length).toBe(2), 20_000);
+      await server.restart();
+      await set("b", 2);
+      await server.acme.variables.deleteVariable({ workflowId, name: "a" });
+      await until(() => expect(variables.lines).toEqual(["a 1.0", "b 2.0", "a None"]), 30_000);
+      await server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
+      expect([(await variables.ended)[0], (await events.ended)[0]]).toEqual([0, 0]);
+      expect(events.lines.map((line) => Number.parseInt(line, 10))).toEqual([1, 2, 3, 4, 5]);
+    } finally {
+      for (const child of children) child.kill();
+      await rm(folder, { recursive: true });
+    }
+  },
+);
+
 test("no example is left out", async () => {
   const here = await readFile("test/docs/examples.test.ts", "utf8");
   for (const file of await readdir("examples")) {
     if (file === "connect.ts" || file === "browser-page.html") continue; // parts of the others
+    if (file === "ai-page.ts" || file === "fake-model.ts") continue;
     if (file === "worker.ts") continue; // has a test of its own
     expect(here).toMatch(new RegExp(`run\\("${file}"|"examples/${file}"`));
   }

@@ -20,7 +20,7 @@ test("two servers on one database: what one writes the other shows, and one may 
     const { workflow } = await writer.workflows.createWorkflow({ name: "moved" });
     const workflowId = workflow?.workflowId ?? "";
     const event = { workflowExecutionId: workflowId, taskExecutionId: "t", type: EventType.TOKEN };
-    const reader = createTributaryClient({ baseUrl: young.url, apiKey: writer.key });
+    const reader = createTributaryClient({ baseUrl: young.url, credential: writer.key });
     const after = createClients(young.url, writer.key);
     const seen: unknown[] = [];
     for await (const item of reader.follow(workflowId)) {

@@ -63,11 +63,11 @@ describeBrowser(`connect-web in Chromium${suffix}`, () => {
 });
 
 describeBrowser(`follow of this project in Chromium${suffix}`, () => {
-  test.each(["connect", "grpcweb"] as const)(
-    "goes on by itself after a restart of the server, by %s",
-    async (protocol) => {
+  test.each([false, true])(
+    "goes on by itself after a restart of the server, calls shared: %s",
+    async (shared) => {
       const workflowId = await newWorkflow();
-      const call = page.followTree(server.url, protocol, server.acme.key, workflowId);
+      const call = page.followTree(server.url, shared, server.acme.key, workflowId);
       await publish(workflowId, "before");
       await until(() => expect(offsetsOf(call)).toEqual(["1", "2"]));
       await server.restart();
@@ -84,7 +84,7 @@ describeBrowser(`follow of this project in Chromium${suffix}`, () => {
   );
 
   test("says what trying again cannot heal", async () => {
-    const call = page.followTree(server.url, "connect", server.globex.key, await newWorkflow());
+    const call = page.followTree(server.url, false, server.globex.key, await newWorkflow());
     expect(await call.outcome).toMatchObject({ code: "permission_denied" });
   });
 });

@@ -1,6 +1,6 @@
 /** What went wrong in the eyes of clients, and what was done to the cluster when. */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { isFromServer } from "../../../client/errors.ts";
+import { isFromServer } from "../../../client/resilience/errors.ts";
 
 /** What a server may say while things around it are broken: try again. */
 const excusable: ReadonlySet<Code> = new Set([

@@ -6,16 +6,17 @@ export type WebProtocol = "connect" | "connect, binary" | "grpcweb";
 interface Order {
   readonly id: number;
   readonly baseUrl: string;
-  readonly protocol: WebProtocol;
   readonly credential: string | undefined;
 }
 export interface RpcOrder extends Order {
   readonly kind: "call";
+  readonly protocol: WebProtocol;
   readonly rpc: Rpc;
   readonly requests: readonly Json[];
 }
 export interface FollowOrder extends Order {
   readonly kind: "follow";
+  readonly shareCalls: boolean;
   readonly workflowId: string;
 }
 export interface SourceOrder {

@@ -91,10 +91,9 @@ async function failed(id: number, error: unknown): Promise<void> {
   });
 }
 
-async function follow({ id, baseUrl, protocol, credential, workflowId }: FollowOrder): Promise<void> {
-  const createTransport = protocol === "grpcweb" ? createGrpcWebTransport : createConnectTransport;
+async function follow({ id, baseUrl, credential, workflowId, shareCalls }: FollowOrder): Promise<void> {
   try {
-    for await (const item of followTree(baseUrl, credential ?? "", workflowId, createTransport)) {
+    for await (const item of followTree(baseUrl, credential ?? "", workflowId, shareCalls)) {
       const offsets = item.kind === "events" ? item.events.map(({ offset }) => String(offset)) : [];
       await report({ id, message: { kind: item.kind, offsets } });
     }

@@ -52,8 +52,8 @@ export class BrowserPage {
   }
 
   /** Items of `follow`, with the offsets of their events. */
-  followTree(baseUrl: string, protocol: WebProtocol, credential: string, workflowId: string): Call {
-    return this.#begin({ kind: "follow", baseUrl, protocol, credential, workflowId });
+  followTree(baseUrl: string, shareCalls: boolean, credential: string, workflowId: string): Call {
+    return this.#begin({ kind: "follow", baseUrl, shareCalls, credential, workflowId });
   }
 
   /** Records as an `EventSource` hears them: `{name, lastEventId, data}`. Ends with "ok" or, if it gave up, "closed". */
