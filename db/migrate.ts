@@ -1,7 +1,11 @@
 /**
  * Brings the database up to date. Processes that start together take turns by an advisory lock; the second finds
  * nothing to do. Each release's migrations work with the previous release, so instances may be replaced one by one.
+ *
+ * A migration locks tables that those instances use. While it waits for one, all who come later wait behind it; so it gives
+ * up before their own patience ends (2 s), and tries again. So it does when it and others waited for each other.
  */
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
@@ -11,6 +15,11 @@ const defaults = {
   connectTimeoutMs: 10_000,
   /** Oldest supported server version, as in `server_version_num`. */
   oldestVersion: 150_000,
+  /** Shorter than what Postgres takes to look for a deadlock (1 s): so this one gives up, not who is being served. */
+  lockTimeoutMs: 500,
+  /** How often a migration that found tables locked is tried, and the pause between, ms. */
+  tries: 30,
+  pauseMs: 500,
 };
 
 const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
@@ -24,7 +33,7 @@ export async function migrate(
   url: string,
   options: Partial<typeof defaults> = {},
 ): Promise<{ warnings: string[] }> {
-  const { connectTimeoutMs, oldestVersion } = { ...defaults, ...options };
+  const { connectTimeoutMs, oldestVersion, ...patience } = { ...defaults, ...options };
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs });
   client.on("error", () => {}); // reported by the query that fails with it
   try {
@@ -39,11 +48,34 @@ export async function migrate(
   try {
     const warnings = await inspect(client, url, oldestVersion);
     await client.query("select pg_advisory_lock($1)", [migrationLock]);
-    await applyMigrations(drizzle(client), { migrationsFolder });
+    await apply(client, patience);
     return { warnings };
   } finally {
     await client.end();
   }
+}
+
+async function apply(
+  client: pg.Client,
+  { lockTimeoutMs, tries, pauseMs }: Pick<typeof defaults, "lockTimeoutMs" | "tries" | "pauseMs">,
+): Promise<void> {
+  await client.query(`set lock_timeout = ${lockTimeoutMs}`);
+  for (let left = tries - 1; ; left--) {
+    try {
+      return await applyMigrations(drizzle(client), { migrationsFolder });
+    } catch (error) {
+      if (left <= 0 || !isLocked(error)) throw error;
+      await setTimeout(pauseMs);
+    }
+  }
+}
+
+/** A lock that took too long, or a deadlock: nothing was done. */
+function isLocked(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (["55P03", "40P01"].includes((at as { code?: string }).code ?? "")) return true;
+  }
+  return false;
 }
 
 async function inspect(client: pg.Client, url: string, oldestVersion: number): Promise<string[]> {

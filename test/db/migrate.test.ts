@@ -1,8 +1,16 @@
 /** What a database must be, and what is said when it is not. */
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 import { expect, inject, test } from "vitest";
 import { migrate, UnusableDatabase } from "../../db/migrate.ts";
 import { createTestDatabase } from "../support/cluster.ts";
+import { waitingForLock } from "../support/database.ts";
+import { until } from "../support/until.ts";
 
 async function withDatabase(run: (url: string, client: pg.Client) => Promise<void>): Promise<void> {
   const database = await createTestDatabase(inject("clusterUrl"));
@@ -53,4 +61,44 @@ test("a database that risks what was acknowledged is warned of", () =>
     expect((await migrate(url)).warnings).toEqual([]);
     await client.query(`alter database ${new URL(url).pathname.slice(1)} set synchronous_commit = off`);
     expect((await migrate(url)).warnings).toEqual([expect.stringContaining("synchronous_commit=off")]);
+  }));
+
+/** As the release before the last migration left it. */
+async function migrateAllButLast(client: pg.Client): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tributary-test-migrations-"));
+  try {
+    await cp(fileURLToPath(new URL("../../db/migrations", import.meta.url)), folder, { recursive: true });
+    const file = join(folder, "meta", "_journal.json");
+    const journal = JSON.parse(await readFile(file, "utf8"));
+    await writeFile(file, JSON.stringify({ ...journal, entries: journal.entries.slice(0, -1) }));
+    await applyMigrations(drizzle(client), { migrationsFolder: folder });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+test("a migration that waits for a table lets others use it meanwhile, and is done when it is free", () =>
+  withDatabase(async (url, client) => {
+    await migrateAllButLast(client);
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    await other.query("set lock_timeout = 2000");
+    await client.query("begin; select from stream for update");
+    const migrated = migrate(url, { pauseMs: 50 });
+    for (let i = 0; i < 3; i++) {
+      await until(() => waitingForLock(other));
+      await other.query("select from stream for update");
+    }
+    await client.query("commit");
+    await migrated;
+    await other.query("select trim_at from stream");
+    await other.end();
+  }));
+
+test("a table that is locked for ever ends a migration", () =>
+  withDatabase(async (url, client) => {
+    await migrateAllButLast(client);
+    await client.query("begin; select from stream for update");
+    await expect(migrate(url, { tries: 2, pauseMs: 1 })).rejects.toThrow();
+    await client.query("commit");
   }));

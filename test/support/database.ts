@@ -46,7 +46,7 @@ export function useDatabase(): DatabaseForTests {
 }
 
 /** Waits until `count` connections of this database wait for a lock. */
-export async function waitingForLock(pool: pg.Pool, count = 1): Promise<void> {
+export async function waitingForLock(pool: Pick<pg.Pool, "query">, count = 1): Promise<void> {
   const { rows } = await pool.query(
     "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
   );
