@@ -159,7 +159,6 @@ export const faults = {
       const { stage, forest } = scene;
       const branch = stage.random.pick(forest.roots);
       const at = stage.anyInstance();
-      const lock = holdLock(scene, branch.root, 2500);
       const actors = Array.from({ length: 8 }, (_, i) =>
         scene.addSession({
           name: `${branch.tenant}-f${Date.now()}-${i}`,
@@ -169,8 +168,15 @@ export const faults = {
           flood: at,
         }),
       );
+      // To attach needs the lock too. If the instance is away they go elsewhere, and it is no flood of one.
+      const deadlineMs = Date.now() + 3000;
+      while (actors.some(({ writer }) => writer.connections === 0) && Date.now() < deadlineMs) await nap(20);
+      const lock = holdLock(scene, branch.root, 2000);
+      await nap(50);
+      for (const actor of actors) actor.flood();
       await lock;
       const told = actors.filter(({ writer }) => writer.refusals.has(RejectionCode.OVERLOADED)).length;
+      stage.witness.count("sessions of floods told OVERLOADED", told);
       return `${told} of ${actors.length} sessions were told OVERLOADED by ${at.name}`;
     },
   },

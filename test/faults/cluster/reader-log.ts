@@ -30,6 +30,8 @@ export type Told =
   | { readonly kind: "opened"; readonly startOffset: number; readonly epoch: number }
   | { readonly kind: "events"; readonly events: readonly ToldEvent[] }
   | { readonly kind: "heartbeat"; readonly offset: number }
+  /** The state at this offset was told, in place of the changes up to it. */
+  | { readonly kind: "snapshot"; readonly offset: number }
   | { readonly kind: "gap"; readonly from: number; readonly to: number }
   | { readonly kind: "closing"; readonly reconnectAfterMs: number }
   | { readonly kind: "ended"; readonly finalOffset: number };
@@ -41,6 +43,8 @@ export class ReaderLog {
   /** Of each event what `digest` makes of it. */
   readonly digests: number[] = [];
   readonly gaps: { readonly from: number; readonly to: number }[] = [];
+  /** What a snapshot stood for. */
+  readonly covered: { readonly from: number; readonly to: number }[] = [];
   readonly problems: string[] = [];
   /** It has nothing before this; undefined: never opened. */
   start: number | undefined;
@@ -89,6 +93,10 @@ export class ReaderLog {
         }
         break;
       case "heartbeat":
+        this.#moveTo(told.offset, 0);
+        break;
+      case "snapshot":
+        this.covered.push({ from: (this.position ?? 0) + 1, to: told.offset });
         this.#moveTo(told.offset, 0);
         break;
       case "gap":

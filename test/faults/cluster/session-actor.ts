@@ -25,7 +25,7 @@ export interface SessionActorOptions {
   readonly branch: Branch;
   readonly entries: number;
   readonly kind: "events" | "observations";
-  /** It begins there, in the smallest lane, and sends as fast as it may. */
+  /** It begins there, in the smallest lane, and sends nothing before `flood`, then as fast as it may. */
   readonly flood?: Instance;
 }
 
@@ -104,12 +104,19 @@ export class SessionActor {
       ...(kind === "observations" ? { call: observe } : {}),
     });
     this.#isFlood = flood !== undefined;
-    this.sendUpTo(0);
+    this.writer.sendUpTo(0);
   }
 
+  /** The pace of all; a flood has its own. */
   sendUpTo(limit: number): void {
-    this.#limit = this.#isFlood ? this.entries : limit;
-    this.writer.sendUpTo(this.#limit);
+    if (this.#isFlood) return;
+    this.#limit = limit;
+    this.writer.sendUpTo(limit);
+  }
+
+  flood(): void {
+    this.#limit = this.entries;
+    this.writer.sendUpTo(this.entries);
   }
 
   says(n: number, connection: number): string {

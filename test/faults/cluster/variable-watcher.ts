@@ -51,7 +51,7 @@ export const watchVariables = (cluster: Cluster, snapshots: Snapshot[]): Subscri
         snapshot.offset = Number(message.value.offset);
         snapshots.push(snapshot);
         snapshot = { workflowId: branch.id, offset: 0, values: new Map() };
-        yield { log, told: { kind: "heartbeat", offset: Number(message.value.offset) } };
+        yield { log, told: { kind: "snapshot", offset: Number(message.value.offset) } };
       } else {
         const told = toTold(message);
         if (told !== undefined) yield { log, told };
