@@ -137,6 +137,7 @@ test("who does not read delays nobody, keeps next to nothing, and misses nothing
   for (let at = 50; at < 300; at += 50) await publish(server.acme, lines.slice(at, at + 50), { batch: 20 });
   await publish(server.acme, [token(fast, "x")]);
   await until(() => expect(eager.offsets).toEqual([1, 2]));
+  expect(shared.held).toBeLessThanOrEqual(4);
   await close(slow);
   await close(fast);
   await eager.done;
