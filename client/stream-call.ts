@@ -39,8 +39,8 @@ export function streamCall<M>(
     const call: Call = { signal: own.signal, contextValues: createContextValues().set(serverKey, server) };
     const silent = (ms: number) => () =>
       new ConnectError(`the stream was silent for ${ms} ms`, Code.DeadlineExceeded);
+    let iterator: AsyncIterator<M> | undefined;
     try {
-      let iterator: AsyncIterator<M> | undefined;
       const open = () => {
         iterator = start(call)[Symbol.asyncIterator]();
         return within(iterator.next(), openTimeoutMs, silent(openTimeoutMs));
@@ -56,6 +56,8 @@ export function streamCall<M>(
     } finally {
       own.release();
       own.abort();
+      // Not waited for: it may hang on what the abort ends.
+      iterator?.return?.()?.catch(() => {});
     }
   }
   return { messages: messages(), leave };

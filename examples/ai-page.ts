@@ -22,7 +22,7 @@ stream.onState((now) => {
   state.textContent = now;
 });
 for await (const { type, payload } of stream.values()) {
-  if (type === EventType.TOKEN) text.append(payload.value ?? "");
+  if (type === EventType.TOKEN) text.append(String(payload.value));
   if (type === EventType.TOOL_CALL) text.append(`[asks: ${payload.value}]\n`);
 }
 state.textContent = "done";

@@ -57,6 +57,11 @@ export class SharedCall {
     this.#streams = streams;
   }
 
+  /** Messages that wait for their readers. */
+  get held(): number {
+    return [...this.#members.values()].reduce((sum, { waiting }) => sum + waiting.length, 0);
+  }
+
   async *open(target: SharedTarget, call: Call): AsyncGenerator<EventAnswer> {
     if (this.#members.size >= mostMembers) {
       throw new ConnectError(`more than ${mostMembers} streams share a call`, Code.ResourceExhausted);

@@ -46,9 +46,14 @@ export class Server {
 
   /** Runs one attempt, or refuses it as UNAVAILABLE while the circuit is open. */
   async attempt<T>(act: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const run = () => {
-      signal?.throwIfAborted();
-      return act();
+    const isAbandoned = () => signal?.aborted === true;
+    const run = async () => {
+      if (isAbandoned()) throw new Abandoned();
+      try {
+        return await act();
+      } catch (error) {
+        throw isAbandoned() ? new Abandoned() : error;
+      }
     };
     try {
       return await abortable(this.#breaker.execute(run), signal);
@@ -99,8 +104,12 @@ export class Servers {
   }
 }
 
+/** The caller gave up: that says nothing about the server. */
+class Abandoned extends Error {}
+
 /** Is the server away? An answer, whatever it says, shows that it is not; a refusal of a full one too. */
 export function isServersFault(error: unknown): boolean {
+  if (error instanceof Abandoned) return false;
   const failure = asConnectError(error);
   if (isFromServer(failure)) return failure.code === Code.Unavailable;
   const kind = classify(failure);

@@ -6,7 +6,6 @@
  */
 
 import type { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
-import { abortable } from "../abort.ts";
 import { TooManyWritesError } from "./errors.ts";
 
 /** An entry is stored for good. */
@@ -119,16 +118,23 @@ export class Outbox<E> {
       );
     }
     signal?.throwIfAborted();
-    let waiting: Waiting | undefined;
-    const placed = new Promise<Slot<E>>((resolve, reject) => {
-      waiting = { bytes, admit: () => resolve(this.add(entry, bytes)), refuse: reject };
-      this.#waiting.push(waiting);
-    });
+    let stop = () => {};
     try {
-      return await abortable(placed, signal);
+      return await new Promise<Slot<E>>((resolve, reject) => {
+        const waiting = { bytes, admit: () => resolve(this.add(entry, bytes)), refuse: reject };
+        this.#waiting.push(waiting);
+        // Either it has its place or it is gone, at once: what is aborted is not written.
+        stop = () => {
+          const at = this.#waiting.indexOf(waiting);
+          if (at < 0) return;
+          this.#waiting.splice(at, 1);
+          reject(signal?.reason);
+          this.#admit(); // a smaller one behind it may fit
+        };
+        signal?.addEventListener("abort", stop, { once: true });
+      });
     } finally {
-      const at = waiting === undefined ? -1 : this.#waiting.indexOf(waiting);
-      if (at >= 0) this.#waiting.splice(at, 1);
+      signal?.removeEventListener("abort", stop);
     }
   }
 

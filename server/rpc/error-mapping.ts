@@ -100,5 +100,5 @@ const toDuration = (ms: number) => ({
 
 /** The client left: with the signal, or in the middle of a message, which is noticed before the signal. */
 const isBroken = (error: Error): boolean =>
-  error.name === "AbortError" ||
-  ("code" in error && (error.code === "ERR_STREAM_PREMATURE_CLOSE" || error.code === "EPIPE"));
+  error.name === "AbortError" || ("code" in error && brokenCodes.has(error.code));
+const brokenCodes: ReadonlySet<unknown> = new Set(["ERR_STREAM_PREMATURE_CLOSE", "EPIPE", "ECONNRESET"]);

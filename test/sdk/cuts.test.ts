@@ -27,61 +27,70 @@ async function cutOften(proxy: CuttingProxy, random: Random, most: number): Prom
   }
 }
 
+const timeoutMs = full ? 600_000 : 60_000;
 const numbers = Array.from({ length: count }, (_, i) => String(i));
 
-test(`a consumer sees each of ${count} events once and in order, through ${cuts} cuts (seed ${seed})`, async () => {
-  const workflowId = await newWorkflow(server.acme);
-  await using proxy = await openProxy(server.url);
-  const client = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key, resilience });
-  const stream = client.follow(workflowId);
-  let allCut = false;
-  const cutting = cutOften(proxy, new Random(seed), (100 * count) / cuts).then(() => {
-    allCut = true;
-  });
-  const session = direct.openSession({ workflowId });
-  const writing = (async () => {
-    for (const [at, text] of numbers.entries()) {
-      // Live, not history: messages stay small, so that a connection brings some of them before it is cut.
-      while (!allCut && at > Number(stream.position) + 200) await new Promise((next) => setImmediate(next));
-      await session.task("t").token(text);
+test(
+  `a consumer sees each of ${count} events once and in order, through ${cuts} cuts (seed ${seed})`,
+  async () => {
+    const workflowId = await newWorkflow(server.acme);
+    await using proxy = await openProxy(server.url);
+    const client = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key, resilience });
+    const stream = client.follow(workflowId);
+    let allCut = false;
+    const cutting = cutOften(proxy, new Random(seed), (100 * count) / cuts).then(() => {
+      allCut = true;
+    });
+    const session = direct.openSession({ workflowId });
+    const writing = (async () => {
+      for (const [at, text] of numbers.entries()) {
+        // Live, not history: messages stay small, so that a connection brings some of them before it is cut.
+        while (!allCut && at > Number(stream.position) + 200) await new Promise((next) => setImmediate(next));
+        await session.task("t").token(text);
+      }
+      await session.task("t").completed();
+      await session.close();
+      await direct.workflows.closeWorkflow({ workflowId, status: 2 });
+    })();
+
+    const seen: unknown[] = [];
+    const offsets: bigint[] = [];
+    for await (const event of stream.values()) {
+      seen.push(event.payload.value);
+      offsets.push(event.offset);
     }
-    await session.task("t").completed();
+
+    await writing;
+    expect(seen.slice(1, -2)).toEqual(numbers);
+    expect(offsets).toEqual(offsets.map((_, at) => BigInt(at + 1)));
+    expect(stream.state).toBe("closed");
+    client.close();
+    await cutting;
+    expect(proxy.accepted).toBeGreaterThan(cuts);
+  },
+  timeoutMs,
+);
+
+test(
+  `a producer stores each of ${count} events once and in order, through ${cuts} cuts (seed ${seed})`,
+  async () => {
+    const workflowId = await newWorkflow(server.acme);
+    await using proxy = await openProxy(server.url);
+    const client = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key, resilience });
+    const cutting = cutOften(proxy, new Random(seed + 1), (25 * count) / cuts);
+
+    const session = client.openSession({ workflowId, maxBatch: 50, maxEntries: 200 });
+    const task = session.task("t");
+    for (const text of numbers) await task.token(text);
     await session.close();
-    await direct.workflows.closeWorkflow({ workflowId, status: 2 });
-  })();
 
-  const seen: unknown[] = [];
-  const offsets: bigint[] = [];
-  for await (const event of stream.values()) {
-    seen.push(event.payload.value);
-    offsets.push(event.offset);
-  }
-
-  await writing;
-  expect(seen.slice(1, -2)).toEqual(numbers);
-  expect(offsets).toEqual(offsets.map((_, at) => BigInt(at + 1)));
-  expect(stream.state).toBe("closed");
-  client.close();
-  await cutting;
-  expect(proxy.accepted).toBeGreaterThan(cuts);
-});
-
-test(`a producer stores each of ${count} events once and in order, through ${cuts} cuts (seed ${seed})`, async () => {
-  const workflowId = await newWorkflow(server.acme);
-  await using proxy = await openProxy(server.url);
-  const client = createTributaryClient({ baseUrl: proxy.url, credential: server.acme.key, resilience });
-  const cutting = cutOften(proxy, new Random(seed + 1), (25 * count) / cuts);
-
-  const session = client.openSession({ workflowId, maxBatch: 50, maxEntries: 200 });
-  const task = session.task("t");
-  for (const text of numbers) await task.token(text);
-  await session.close();
-
-  await cutting;
-  client.close();
-  const [, ...events] = await readAll(server.acme, workflowId);
-  expect(events.map(({ payload }) => payload.value)).toEqual(numbers);
-  expect(new Set(events.map(({ producerId }) => producerId)).size).toBe(1);
-  expect(events.at(-1)?.sequence).toBe(BigInt(count));
-  expect(proxy.accepted).toBeGreaterThan(cuts);
-});
+    await cutting;
+    client.close();
+    const [, ...events] = await readAll(server.acme, workflowId);
+    expect(events.map(({ payload }) => payload.value)).toEqual(numbers);
+    expect(new Set(events.map(({ producerId }) => producerId)).size).toBe(1);
+    expect(events.at(-1)?.sequence).toBe(BigInt(count));
+    expect(proxy.accepted).toBeGreaterThan(cuts);
+  },
+  timeoutMs,
+);

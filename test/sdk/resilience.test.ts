@@ -4,15 +4,18 @@ import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
+  ClosingReason,
   classify,
   createTributaryClient,
   type ResilienceEvent,
   type ResilienceOptions,
   WorkflowStatus,
 } from "../../client/index.ts";
+import { readConfig } from "../../server/config.ts";
+import { startServer } from "../../server/main.ts";
 import { newWorkflow, publish, readAll, token } from "../api/trees.ts";
 import { openProxy } from "../client/cutting-proxy.ts";
-import { useServer } from "../support/server.ts";
+import { adminKey, useServer } from "../support/server.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
@@ -152,6 +155,20 @@ describe("the circuit breaker", () => {
     client.close();
   });
 
+  test("does not hold it against a server that callers gave up", async () => {
+    const { client, events } = faking(["silence"], { breaker: { failures: 2 } });
+    for (let i = 0; i < 5; i++) {
+      const stop = new AbortController();
+      const call = client.workflows.getWorkflow({ workflowId }, { signal: stop.signal });
+      const stream = client.follow(workflowId, { signal: stop.signal }).next();
+      await until(() => expect(calls).toBe(2 * i + 2));
+      stop.abort();
+      await Promise.allSettled([call, stream]);
+    }
+    expect(events.filter(({ kind }) => kind === "breaker")).toEqual([]);
+    client.close();
+  });
+
   test("spares a server that comes back: of many streams one asks, the others wait", async () => {
     const id = await newWorkflow(server.acme);
     await using proxy = await openProxy(server.url);
@@ -222,6 +239,53 @@ test("of several servers the next one is asked when one is away, for calls, stre
   expect((await reading).values.length).toBe(3);
   client.close();
 });
+
+test("a server that stops sends its streams and sessions to the next one, and nothing is lost or doubled", async () => {
+  const leaving = await startServer(
+    readConfig({
+      DATABASE_URL: server.database.url,
+      PORT: "0",
+      TRIBUTARY_ADMIN_KEY: adminKey,
+      LOG_LEVEL: "error",
+      POOL_SIZE: "5",
+      DRAIN_TIMEOUT_MS: "5000",
+    }),
+  );
+  const id = await newWorkflow(server.acme);
+  const client = createTributaryClient({
+    baseUrl: [leaving.url, server.url],
+    credential: server.acme.key,
+    resilience: quick,
+  });
+  const reasons: unknown[] = [];
+  const offsets: bigint[] = [];
+  const reading = (async () => {
+    for await (const item of client.follow(id)) {
+      if (item.kind === "events") offsets.push(...item.events.map(({ offset }) => offset));
+      if (item.kind === "interrupted") reasons.push(item.reason);
+    }
+  })();
+  const session = client.openSession({ workflowId: id });
+  const task = session.task("t");
+  for (let i = 0; i < 50; i++) await task.token(`${i}`);
+  await session.flush();
+  const closing = leaving.close();
+  for (let i = 50; i < 100; i++) {
+    await task.token(`${i}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await closing;
+  await session.close();
+  await server.acme.workflows.closeWorkflow({ workflowId: id, status: WorkflowStatus.COMPLETED });
+  await reading;
+  expect(offsets).toEqual(Array.from({ length: 102 }, (_, at) => BigInt(at + 1)));
+  expect(reasons).toEqual([expect.objectContaining({ reason: ClosingReason.DRAINING })]);
+  const events = await readAll(server.acme, id);
+  expect(events.slice(1, -1).map(({ payload }) => payload.value)).toEqual(
+    Array.from({ length: 100 }, (_, i) => `${i}`),
+  );
+  client.close();
+}, 30_000);
 
 describe("a credential that is a function", () => {
   test("is asked again when its answer was refused, for calls, streams and sessions, and only once", async () => {
