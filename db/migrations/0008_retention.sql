@@ -171,11 +171,12 @@ $$;
 -- left (some streams were locked by their writers), trimmed [{tenant, streams, entries}].
 -- Streams that are locked are passed by, so that nobody waits for a batch and no two lock each other out. A stream that is
 -- always locked would never be trimmed: p_patient takes one and nothing else, and waits its turn.
-create function retention_raise_floors(p_limit int, p_patient boolean) returns jsonb language plpgsql volatile
+create function retention_raise_floors(p_limit int, p_patient boolean, p_noted_until bigint) returns jsonb language plpgsql volatile
 set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now bigint := retention_now();
+  v_until bigint := coalesce(p_noted_until, 9007199254740991);
   v_trimmed jsonb := '[]';
   v_ids uuid[];
   v_floors bigint[] := '{}';
@@ -195,7 +196,7 @@ declare
   c_entries constant int := 10000;
 begin
   if not retention_try_turn() then
-    return '{"busy": true, "more": false, "left": false, "trimmed": []}';
+    return jsonb_build_object('busy', true, 'now', v_now, 'more', false, 'left', false, 'trimmed', v_trimmed);
   end if;
 
   -- Trees of a tenant whose default has changed, oldest first, up to one that is locked. Who notes a tree as due has its
@@ -247,15 +248,15 @@ begin
   -- later notes it anew.
   if p_patient then
     select array_agg(stream_id) into v_ids
-      from (select d.stream_id from retention_due d where not v_for_space order by d.noted_ms limit 1) as d;
+      from (select d.stream_id from retention_due d where not v_for_space and d.noted_ms <= v_until order by d.noted_ms limit 1) as d;
     perform from stream where stream_id = any (v_ids) for update;
     delete from retention_due where stream_id = any (v_ids);
   else
     delete from retention_due d -- of streams that were deleted
-     where d.stream_id = any (array(select stream_id from retention_due order by noted_ms limit p_limit))
+     where d.stream_id = any (array(select stream_id from retention_due where noted_ms <= v_until order by noted_ms limit p_limit))
        and not exists (select from stream s where s.stream_id = d.stream_id);
     select array_agg(stream_id) into v_ids
-      from (select d.stream_id from retention_due d join stream s using (stream_id)
+      from (select d.stream_id from retention_due d join stream s using (stream_id) where d.noted_ms <= v_until
              order by d.noted_ms limit p_limit for update of d, s skip locked) as d;
     delete from retention_due where stream_id = any (v_ids);
   end if;
@@ -282,7 +283,7 @@ begin
     select v_trimmed || coalesce(jsonb_agg(to_jsonb(r)), '[]') into v_trimmed
       from retention_set_floors(coalesce(v_ids, '{}'), coalesce(v_floors, '{}')) as r;
   end if;
-  v_left := v_left or exists (select from retention_due);
+  v_left := v_left or exists (select from retention_due where noted_ms <= v_until);
 
   -- Trees that ended long ago: by their own age, and by that of their tenant.
   select array_agg(stream_id) into v_ids
@@ -347,7 +348,7 @@ begin
       from retention_set_floors(array[v_space.stream_id], array[v_floor]) as r;
   end loop;
 
-  return jsonb_build_object('busy', false, 'more', v_more, 'left', v_left, 'trimmed', v_trimmed);
+  return jsonb_build_object('busy', false, 'now', v_now, 'more', v_more, 'left', v_left, 'trimmed', v_trimmed);
 end $$;
 --> statement-breakpoint
 

@@ -3,6 +3,8 @@ import type { Queryable } from "../pool.ts";
 
 export interface RaisedRow {
   readonly busy: boolean;
+  /** ms by the database's clock. */
+  readonly now: number;
   readonly more: boolean;
   readonly left: boolean;
   readonly trimmed: readonly {
@@ -18,11 +20,17 @@ export interface DeletedRow {
   readonly more: boolean;
 }
 
-export async function raiseFloors(db: Queryable, streams: number, patient: boolean): Promise<RaisedRow> {
+/** `notedUntilMs`: of streams over their limit only those that are known to be since then. Absent: of all. */
+export async function raiseFloors(
+  db: Queryable,
+  streams: number,
+  patient: boolean,
+  notedUntilMs?: number,
+): Promise<RaisedRow> {
   const { rows } = await db.query({
     name: "retention_raise_floors",
-    text: "select retention_raise_floors($1, $2) as answer",
-    values: [streams, patient],
+    text: "select retention_raise_floors($1, $2, $3) as answer",
+    values: [streams, patient, notedUntilMs ?? null],
   });
   return rows[0].answer;
 }

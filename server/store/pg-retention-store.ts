@@ -9,9 +9,15 @@ const streamsOfBatch = 200;
 
 export function createPgRetentionStore(pool: Pool): RetentionStore {
   return {
-    async raiseFloors(streams, patient) {
-      const { trimmed, ...raised } = await reading(() => raiseFloors(pool, streams, patient));
-      return { ...raised, trimmed: trimmed.map(({ tenant_slug: tenant, ...sums }) => ({ tenant, ...sums })) };
+    async raiseFloors(streams, patient, notedUntilMs) {
+      const { trimmed, now, ...raised } = await reading(() =>
+        raiseFloors(pool, streams, patient, notedUntilMs),
+      );
+      return {
+        ...raised,
+        nowMs: now,
+        trimmed: trimmed.map(({ tenant_slug: tenant, ...sums }) => ({ tenant, ...sums })),
+      };
     },
     deleteEntries: (entries) => reading(() => deleteBatch(pool, entries, streamsOfBatch)),
   };

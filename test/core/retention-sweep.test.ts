@@ -9,7 +9,7 @@ import type {
 import { RetentionSweep, type SweepOptions } from "../../server/core/retention/sweep.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 
-const nothing: Raised = { busy: false, more: false, left: false, trimmed: [] };
+const nothing: Raised = { busy: false, nowMs: 7, more: false, left: false, trimmed: [] };
 const none: Deleted = { busy: false, more: false, deleted: 0 };
 
 function aSweep(
@@ -18,10 +18,12 @@ function aSweep(
 ) {
   const clock = new ManualClock();
   const calls: string[] = [];
+  const asked: (number | undefined)[] = [];
   const told: Trimmed[][] = [];
   const failures: string[] = [];
   const store: RetentionStore = {
-    raiseFloors: async (streams, patient) => {
+    raiseFloors: async (streams, patient, notedUntilMs) => {
+      asked.push(notedUntilMs);
       calls.push(patient ? "patient" : `raise ${streams}`);
       return raise();
     },
@@ -39,7 +41,7 @@ function aSweep(
     },
     { intervalMs: 1000, streams: 5, entries: 100, batchMs: 10, pauseMs: 20, ...options },
   );
-  return { clock, calls, told, failures, sweep };
+  return { clock, calls, asked, told, failures, sweep };
 }
 
 test("with nothing to do it looks once an interval", async () => {
@@ -154,5 +156,20 @@ test("closing waits for the batch under way, not for a pause, and nothing comes 
   await settled();
   expect(calls).toHaveLength(2);
   expect(clock.timers).toBe(0);
+  await sweep.close();
+});
+
+test("a round takes what was noted before it began: streams that are over their limit again at once do not keep it going", async () => {
+  let now = 100;
+  const { clock, asked, sweep } = aSweep({
+    raise: () => {
+      now += 10;
+      return { ...nothing, nowMs: now, more: now % 30 !== 0 };
+    },
+  });
+  await clock.advance(1100);
+  expect(asked).toEqual([undefined, 110]);
+  await clock.advance(1000);
+  expect(asked.slice(2)).toEqual([undefined, 130, 130]);
   await sweep.close();
 });

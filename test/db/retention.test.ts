@@ -413,6 +413,22 @@ test("of two instances that look at once, one is told that the other is at it", 
   expect((await sweep()).trimmed).toBe(4);
 });
 
+test("a stream that came over its limit after the round began is left for the next one", async () => {
+  const [early, late] = [await aTree({ retentionMaxEvents: 1 }), await aTree({ retentionMaxEvents: 1 })];
+  await publish(early, 2);
+  const { now } = await raiseFloors(database.pool, 100, false);
+  await publish(early, 2);
+  await publish(late, 2);
+  await database.pool.query("update retention_due set noted_ms = $1 where stream_id = $2", [now, early]);
+  await database.pool.query("update retention_due set noted_ms = $1 where stream_id = $2", [now + 1, late]);
+  expect(await raiseFloors(database.pool, 100, false, now)).toMatchObject({ left: false });
+  expect(await stateOf(late)).toMatchObject({ floor: 0 });
+  expect((await stateOf(early)).floor).toBeGreaterThan(2);
+  expect(await raiseFloors(database.pool, 100, true, now)).toMatchObject({ trimmed: [] });
+  await sweep();
+  expect((await stateOf(late)).floor).toBeGreaterThan(0);
+});
+
 test("what is stored once stays stored once: a producer's numbers outlive its entries", async () => {
   const stream = await aTree({ retentionMaxEvents: 1 });
   const send = (sequence: number) =>

@@ -308,7 +308,7 @@ export class World {
     }
     const retention = createPgRetentionStore(this.#pool);
     for (let batch = random.below(6); batch >= 0; batch--) {
-      await retention.raiseFloors(1 + random.below(3), random.chance(0.2));
+      await retention.raiseFloors(1 + random.below(3), random.chance(0.2), undefined);
       // Below the floor now, but still there.
       for (const each of this.trees) await this.#keep(each);
       if (random.chance(0.7)) await retention.deleteEntries(1 + random.below(300));

@@ -10,6 +10,8 @@ export interface Trimmed {
 export interface Raised {
   /** Another instance is at it: nothing was done. */
   readonly busy: boolean;
+  /** ms by the database's clock. */
+  readonly nowMs: number;
   /** There may be more: look again. */
   readonly more: boolean;
   /** Some streams were passed by, since their writers had them locked. */
@@ -24,8 +26,11 @@ export interface Deleted {
 }
 
 export interface RetentionStore {
-  /** Raises the floors of at most about so many streams that hold too much. `patient`: of one, waiting for its writers. */
-  raiseFloors(streams: number, patient: boolean): Promise<Raised>;
+  /**
+   * Raises the floors of at most about so many streams that hold too much. `patient`: of one, waiting for its writers. With
+   * `notedUntilMs` those that came over their limit after that time are left for later.
+   */
+  raiseFloors(streams: number, patient: boolean, notedUntilMs: number | undefined): Promise<Raised>;
   /** Deletes at most so many entries below floors. */
   deleteEntries(entries: number): Promise<Deleted>;
 }

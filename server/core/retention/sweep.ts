@@ -87,14 +87,19 @@ export class RetentionSweep {
     this.#schedule(cut ? this.#options.pauseMs : this.#options.intervalMs);
   }
 
-  /** Until nothing is left to do, or for as many batches as a round may have: then true. */
+  /**
+   * Until nothing is left of what was to do when it began, or for as many batches as a round may have: then true. Streams
+   * that are written to all the time are over their limit again at once: a round that took them too would never end.
+   */
   async round(): Promise<boolean> {
     const sums = new Map<string, Trimmed>();
     try {
       let patient = 0;
+      let beganMs: number | undefined;
       for (let batch = 0; batch < this.#options.roundBatches; batch++) {
         const startedMs = this.#deps.clock.now();
-        const raised = await this.#raise(patient > 0, sums);
+        const raised = await this.#raise(patient > 0, beganMs, sums);
+        beganMs ??= raised.nowMs;
         const deleted = raised.busy ? raised : await this.#delete();
         if (raised.busy || deleted.busy) return false;
         const isWaiting = !raised.more && raised.left && patient < patience;
@@ -109,8 +114,8 @@ export class RetentionSweep {
     }
   }
 
-  async #raise(patient: boolean, sums: Map<string, Trimmed>) {
-    const raised = await this.#deps.store.raiseFloors(this.#options.streams, patient);
+  async #raise(patient: boolean, notedUntilMs: number | undefined, sums: Map<string, Trimmed>) {
+    const raised = await this.#deps.store.raiseFloors(this.#options.streams, patient, notedUntilMs);
     for (const { tenant, streams, entries } of raised.trimmed) {
       const sum = sums.get(tenant);
       sums.set(tenant, {
