@@ -62,10 +62,18 @@ export async function deleteRegistered(pool: Pool, streamId: string): Promise<vo
   let done = false;
   try {
     await client.query("begin");
-    // Children come after their parents in the stream.
-    const text = `delete from workflow where workflow_id = any (array(
-      select workflow_id from workflow where stream_id = $1 order by created_offset desc limit ${batch}))`;
-    while (((await client.query({ text, values: [streamId] })).rowCount ?? 0) > 0);
+    // First the stream, as everybody who locks both.
+    await client.query("select from stream where stream_id = $1 for update", [streamId]);
+    // Children come after their parents in the stream. From where the batch before ended: else each would look again at what
+    // is deleted and not gone yet.
+    const text = `with doomed as materialized (
+        select workflow_id, created_offset from workflow
+         where stream_id = $1 and created_offset < $2 order by created_offset desc limit ${batch}
+      ), gone as (delete from workflow where workflow_id in (select workflow_id from doomed))
+      select min(created_offset) as last from doomed`;
+    for (let last: string | null = String(Number.MAX_SAFE_INTEGER); last !== null; ) {
+      last = (await client.query({ text, values: [streamId, last] })).rows[0].last;
+    }
     await client.query("delete from stream where stream_id = $1", [streamId]);
     await client.query("commit");
     done = true;

@@ -49,6 +49,8 @@ export class Hub {
   readonly #memory: WindowMemory;
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
+  /** A check that was asked for has not begun. */
+  #isAsked = false;
   /** The tail check under way. */
   #checking: Promise<void> = Promise.resolve();
 
@@ -100,7 +102,9 @@ export class Hub {
 
   /** Looks at all tails now and not in a second: notices were lost. */
   checkNow(): void {
-    if (this.#streams.size > 0) void this.#check();
+    if (this.#streams.size === 0 || this.#isAsked) return;
+    this.#isAsked = true;
+    void this.#check();
   }
 
   /** Waits for the tail check under way: it uses the store, which is closed after the hub. */
@@ -174,6 +178,7 @@ export class Hub {
   }
 
   async #checkTails(): Promise<void> {
+    this.#isAsked = false;
     try {
       const ids = [...this.live()].map((live) => live.streamId);
       if (ids.length === 0) return; // also after `close`, when the timer was still set and the store is gone

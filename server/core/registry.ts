@@ -122,7 +122,7 @@ export class Registry {
     const remembered = this.#cache.get(id);
     if (remembered !== undefined && mayAccess(access, remembered.identity)) {
       const { readMs } = remembered;
-      const isOld = this.#deps.clock.now() - readMs >= secondLookMs || readMs < this.#doubtedMs;
+      const isOld = this.#deps.clock.now() - readMs >= secondLookMs || readMs <= this.#doubtedMs;
       if (isOld) void this.#lookAgain(id, remembered);
       return remembered;
     }

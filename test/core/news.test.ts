@@ -102,6 +102,7 @@ test("after lost news all that was read before is read again when it is asked fo
   await world.require("w");
   world.clock.move(1);
   world.registry.doubtAll();
+  world.clock.move(1);
   world.set("w", ["w"], { cancelRequestedMs: 5 });
   for (let i = 0; i < 3; i++) {
     await world.require("w");
