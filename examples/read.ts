@@ -15,7 +15,7 @@ for await (const event of client.followTree(workflowId, { types: [EventType.TOKE
 // As many as there are until the bound, the end or the signal. Never throws: what came before an error is kept.
 const tree = client.followTree(workflowId);
 const { values, outcome } = await tree.collect({ limit: 2, signal: AbortSignal.timeout(5000) });
-console.log(outcome, values.length, "up to", tree.position, tree.state);
+console.log(outcome, values.length, "up to", tree.position);
 // The rest stays to be read.
 await tree.forEach(({ type }) => {
   console.log("then", EventTypeSchema.value[type]?.localName);

@@ -141,7 +141,8 @@ export class Failures {
     }
     const retryInMs = Math.max(backoff, retryAfterMs(error));
     const told = { what: this.#what, failures: this.#count, class: classify(error), error };
-    if (!isRetryable(error) || this.#count >= resilience.streamAttempts) {
+    if (!isRetryable(error)) throw error;
+    if (this.#count >= resilience.streamAttempts) {
       resilience.tell({ kind: "gave-up", ...told, retryInMs: 0 });
       throw error;
     }

@@ -16,6 +16,8 @@ export interface Kind<I, V> {
   /** The rest of an item. */
   pack(item: I, values: readonly V[]): I;
   gapOf(item: I): Gap | undefined;
+  /** Where one is after this value of an item; undefined: where the item began. */
+  offsetAfter(item: I, value: V): bigint | undefined;
   sizeOf(value: V): number;
 }
 
@@ -72,6 +74,10 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
   #left: I | undefined;
   #pending: Promise<IteratorResult<I, void>> | undefined;
   #state: StreamState = "connecting";
+  /** Where one is inside an item that is handed over value by value. */
+  #inside: bigint | undefined;
+  /** Where one was before the newest item. */
+  #before = 0n;
 
   constructor(kind: Kind<I, V>, source: Source<I>, signal?: AbortSignal) {
     this.#kind = kind;
@@ -87,7 +93,7 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
 
   /** What was handed over lies at or before this offset. */
   get position(): bigint {
-    return this.#source.position();
+    return this.#inside ?? this.#source.position();
   }
 
   /** Calls the listener with each change of the state, until the answer is called. */
@@ -100,6 +106,7 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
     const left = this.#left;
     if (left !== undefined) {
       this.#left = undefined;
+      this.#inside = undefined;
       return { done: false, value: left };
     }
     const pending = this.#pending;
@@ -135,7 +142,11 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
         if (onGap === undefined) throw new GapError(gap);
         onGap(gap);
       }
-      yield* this.#kind.unpack(item) ?? [];
+      for (const value of this.#kind.unpack(item) ?? []) {
+        this.#inside = this.#kind.offsetAfter(item, value) ?? this.#before;
+        yield value;
+      }
+      this.#inside = undefined;
     }
   }
 
@@ -168,7 +179,12 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
           values.push(value);
           bytes += this.#kind.sizeOf(value);
         }
-        if (taken < found.length) this.#left = this.#kind.pack(item, found.slice(taken));
+        if (taken < found.length) {
+          const before = this.#before;
+          this.#left = this.#kind.pack(item, found.slice(taken));
+          const last = values.at(-1);
+          this.#inside = last === undefined ? before : (this.#kind.offsetAfter(item, last) ?? before);
+        }
       }
       return { values, gaps, outcome: "full" };
     } catch (error) {
@@ -195,6 +211,7 @@ export class Subscription<I, V> implements AsyncIterableIterator<I, void, undefi
 
   async #pull(): Promise<IteratorResult<I, void>> {
     this.#items ??= this.#source.start(this.#stop.signal, (state) => this.#tell(state));
+    this.#before = this.#source.position();
     try {
       const result = await this.#items.next();
       if (result.done === true) this.#close();

@@ -50,7 +50,7 @@ export interface SessionOptions {
   readonly priority?: Priority | undefined;
   /** Acknowledgements a second this client wants at most. Default: no limit. */
   readonly preferredRate?: number | undefined;
-  /** Hears of each entry that the server refuses for good. */
+  /** Hears of each entry that the server refuses for good; of a resumed session also of the newest 100 from before. */
   readonly onRejected?: ((error: EntryRejectedError) => void) | undefined;
   /** Ends it at once. The server keeps the session for its lease. */
   readonly signal?: AbortSignal | undefined;
@@ -395,6 +395,8 @@ export class Session<E> {
     if (this.#isFirst) {
       this.#isFirst = false;
       this.#base = last - this.#outbox.settled;
+      // Those of an earlier process, which may not have lived to hear of them.
+      for (const rejection of rejected) this.#options.onRejected?.(this.#toError(rejection));
     }
     if (last < this.#attached.settled) {
       throw new SessionFailedError(
@@ -417,11 +419,15 @@ export class Session<E> {
     this.#outbox.settle(upTo - base, (number): Settled => ({ level, sequence: base + number, offset }));
   }
 
-  #reject({ code, sequence, message }: SessionRejected): void {
+  #toError({ code, sequence, message }: SessionRejected): EntryRejectedError {
     const number = Number(sequence);
-    const slot = this.#outbox.at(number - this.#base) as Slot<E> | undefined;
+    return new EntryRejectedError(code, number, this.#record.before + number, message);
+  }
+
+  #reject(rejected: SessionRejected): void {
+    const slot = this.#outbox.at(Number(rejected.sequence) - this.#base) as Slot<E> | undefined;
     if (slot === undefined || slot.rejection !== undefined) return; // told before
-    const error = new EntryRejectedError(code, number, this.#record.before + number, message);
+    const error = this.#toError(rejected);
     slot.rejection = error;
     this.#options.onRejected?.(error);
     if (this.#options.onRejected === undefined && !slot.observed) this.#rejected ??= error;

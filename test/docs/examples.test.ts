@@ -150,14 +150,13 @@ test("read shows values, collects some and goes on, watches variables, recalls, 
   await server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
   expect(await reading).toEqual([
     "2 Hello",
-    "full 2 up to 5n catching-up",
+    "full 2 up to 2n",
     "then VARIABLE_SET",
     "then VARIABLE_SET",
     "then WORKFLOW_COMPLETED",
     "closed",
     "n is 2 was undefined",
     "true 1",
-    "heard: gave-up permanent",
     expect.stringContaining("workflow_id"),
   ]);
 });

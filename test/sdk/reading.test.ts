@@ -57,6 +57,7 @@ describe("collect", () => {
     const first = await stream.collect({ limit: 3 });
     expect(first).toMatchObject({ outcome: "full", gaps: [] });
     expect(first.values.map(({ payload }) => payload.value)).toEqual(["0", "1", "2"]);
+    expect(stream.position).toBe(4n); // of what was handed over, not of what was read
     const rest = await stream.collect();
     expect(rest.outcome).toBe("ended");
     expect(rest.values.map(({ payload }) => payload.value)).toEqual(["3", "4", "5", "6", "7", "8", "9"]);
@@ -102,11 +103,12 @@ describe("values and forEach", () => {
     const id = await aStream(5);
     await close(id);
     const seen: unknown[] = [];
-    await client.follow(id, tokens).forEach(async ({ payload }) => {
+    const stream = client.follow(id, tokens);
+    await stream.forEach(async ({ payload }) => {
       await Promise.resolve();
-      seen.push(payload.value);
+      seen.push([payload.value, stream.position]);
     });
-    expect(seen).toEqual(["0", "1", "2", "3", "4"]);
+    expect(seen).toEqual(["0", "1", "2", "3", "4"].map((text, at) => [text, BigInt(at + 2)]));
   });
 
   test("an error of the callback ends it, is thrown as it is, and frees the call", async () => {

@@ -178,14 +178,21 @@ describe("a session", () => {
   test("is handed over by its id, also to the next process", async () => {
     const workflowId = await newWorkflow(server.acme);
     const first = client.openSession({ workflowId });
-    for (const text of ["a", "b"]) await first.write(token(text));
+    await first.write(token("a"));
+    const { settled } = await first.write({ ...token("bad"), taskExecutionId: "" });
+    const refused = expect(settled).rejects.toThrow(EntryRejectedError);
     await first.detach();
-    const second = client.openSession({ workflowId, sessionId: first.sessionId });
+    await refused;
+    const heard: EntryRejectedError[] = [];
+    const onRejected = (error: EntryRejectedError) => heard.push(error);
+    const second = client.openSession({ workflowId, sessionId: first.sessionId, onRejected });
     expect(await second.opened).toEqual({ sessionId: first.sessionId, resumed: true, settled: 2 });
     await second.write(token("c"));
     await second.close();
     const events = (await readAll(server.acme, workflowId)).slice(1);
-    expect(events.map(({ sequence }) => sequence)).toEqual([1n, 2n, 3n]);
+    expect(events.map(({ sequence }) => sequence)).toEqual([1n, 3n]);
+    // The one before may not have lived to hear it.
+    expect(heard).toMatchObject([{ sequence: 2, code: RejectionCode.INVALID }]);
     await expect(second.write(token("d"))).rejects.toThrow(SessionClosedError);
   });
 
