@@ -14,6 +14,7 @@ export type CredentialSource =
 export class Credential {
   readonly #source: CredentialSource | undefined;
   #refused = false;
+  #renewing: Promise<string> | undefined;
 
   constructor(source: CredentialSource | undefined) {
     this.#source = source;
@@ -29,7 +30,8 @@ export class Credential {
 
   /** It expired: is there a way to another one? */
   renew(): boolean {
-    this.#refused = true;
+    // While another one is fetched, it is that which they wait for.
+    if (this.#renewing === undefined) this.#refused = true;
     return typeof this.#source === "function";
   }
 
@@ -40,8 +42,14 @@ export class Credential {
 
   async #get(): Promise<string | undefined> {
     if (typeof this.#source !== "function") return this.#source;
-    const refused = this.#refused;
-    this.#refused = false;
-    return this.#source({ refused });
+    if (this.#refused) {
+      this.#refused = false;
+      const renewing = Promise.resolve(this.#source({ refused: true })).finally(() => {
+        if (this.#renewing === renewing) this.#renewing = undefined;
+      });
+      this.#renewing = renewing;
+    }
+    // Those who come meanwhile would get the old one.
+    return this.#renewing ?? this.#source({ refused: false });
   }
 }

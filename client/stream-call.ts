@@ -6,7 +6,7 @@
  * The opening is an attempt at one server: it goes through that server's circuit breaker.
  */
 import { type CallOptions, Code, ConnectError, createContextValues } from "@connectrpc/connect";
-import { linked, within } from "./abort.ts";
+import { abortable, linked, within } from "./abort.ts";
 import type { Resilience } from "./resilience/options.ts";
 import { isServersFault, type Servers, serverKey } from "./resilience/servers.ts";
 
@@ -45,10 +45,12 @@ export function streamCall<M>(
         iterator = start(call)[Symbol.asyncIterator]();
         return within(iterator.next(), openTimeoutMs, silent(openTimeoutMs));
       };
-      let result = await (server === undefined ? open() : server.attempt(open, own.signal));
+      const first = server === undefined ? open() : server.attempt(open, own.signal);
+      let result = await abortable(first, own.signal);
       while (result.done !== true && iterator !== undefined) {
         yield result.value;
-        result = await within(iterator.next(), silenceMs, silent(silenceMs));
+        const next = within(iterator.next(), silenceMs, silent(silenceMs));
+        result = await abortable(next, own.signal);
       }
     } catch (error) {
       if (isServersFault(error)) leave();

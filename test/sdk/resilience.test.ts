@@ -319,6 +319,29 @@ describe("a credential that is a function", () => {
     client.close();
   });
 
+  test("that takes its time to get another one serves all streams that wait for it", async () => {
+    const id = await newWorkflow(server.acme);
+    let current = "trib_expired";
+    let renewals = 0;
+    const client = createTributaryClient({
+      baseUrl: server.url,
+      async credential({ refused }) {
+        if (!refused) return current;
+        renewals += 1;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        current = server.acme.key;
+        return current;
+      },
+      resilience: quick,
+    });
+    const found = await Promise.all(
+      Array.from({ length: 10 }, () => client.follow(id).collect({ limit: 1 })),
+    );
+    expect(found.map(({ outcome }) => outcome)).toEqual(found.map(() => "full"));
+    expect(renewals).toBeLessThan(5);
+    client.close();
+  });
+
   test("that is fixed is not tried again", async () => {
     const client = createTributaryClient({ baseUrl: server.url, credential: "trib_wrong" });
     await expect(client.follow(workflowId).next()).rejects.toMatchObject({ code: Code.Unauthenticated });

@@ -1,7 +1,7 @@
 /** What a busy or leaving server says in a session, said by a script instead of a server; and what the session does then. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { EntryRejectedError, SessionFailedError } from "../../client/index.ts";
 import { toResilience } from "../../client/resilience/options.ts";
 import type { Said, SessionKind } from "../../client/write/kinds.ts";
@@ -370,6 +370,27 @@ test("paused, it says so and sends nothing until it is resumed; also after a los
   session.resume();
   await session.close();
   expect(heard[1]).toEqual(["init", "flow", "flow", [1, "a"], "close"]);
+});
+
+test("says something every 15 s, so that the server knows it is there", async () => {
+  const { heard, open } = scripted(async function* (hear) {
+    yield initAck();
+    for (;;) await hear();
+  });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const stop = new AbortController();
+    const session = open({ signal: stop.signal });
+    await session.opened;
+    await vi.advanceTimersByTimeAsync(14_000);
+    expect(heard).toEqual([["init"]]);
+    await vi.advanceTimersByTimeAsync(17_000);
+    expect(heard).toEqual([["init", "heartbeat", "heartbeat"]]);
+    stop.abort();
+    await session.closed.catch(() => {});
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("gives up after as many failures in a row as it may have", async () => {
