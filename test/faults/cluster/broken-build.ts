@@ -14,8 +14,8 @@ export const brokenBuilds = {
   "no tail check": [
     {
       file: "server/core/hub.ts",
-      line: "      const tails = await this.#deps.store.readTails(ids);",
-      with: "      const tails = new Map<string, StreamBounds>(); if (ids.length >= 0) return;",
+      line: "    const tails = await this.#deps.store.readTails(ids);",
+      with: "    const tails = new Map<string, StreamBounds>(); if (ids.length >= 0) return;",
     },
   ],
   "acks before the commit": [
