@@ -4,6 +4,8 @@
  * - A deadline beyond what a timer of Node can wait for (24.8 days) would end the call at once: it counts as none.
  * - After an answer that came before its request was read to the end, the rest is read and thrown away: Connect stops reading,
  *   and on HTTP/1.1 the next request on the connection would wait for ever.
+ * - A write that waits for a slow client waits for "drain" alone. A connection that ends meanwhile need not bring one, nor an
+ *   error: the handler would wait for ever, with all that the call holds.
  * - Error texts of gRPC: see grpc-message.ts.
  */
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
@@ -27,6 +29,7 @@ const unitMs: Readonly<Record<string, number>> = {
 export function repairCall(request: Http2ServerRequest, response: Http2ServerResponse): void {
   dropEndlessDeadline(request);
   readToTheEnd(request, response);
+  response.once("close", () => response.emit("drain"));
   shortenGrpcMessage(response);
 }
 
