@@ -10,6 +10,11 @@ export function processMetrics(): Registry {
   if (registry === undefined) {
     registry = new Registry();
     collectDefaultMetrics({ register: registry, prefix: "tributary_" });
+    // They walk through every connection at each scrape; how many calls are open is told by what they are.
+    for (const what of ["handles", "requests", "resources"]) {
+      registry.removeSingleMetric(`tributary_nodejs_active_${what}`);
+      registry.removeSingleMetric(`tributary_nodejs_active_${what}_total`);
+    }
   }
   return registry;
 }
