@@ -47,6 +47,7 @@ import { Watches } from "./core/watch/watches.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
@@ -168,7 +169,11 @@ async function open(
   const peers = new Peers({ bus, instanceId, clock, systemEvents });
   await peers.open();
   closers.push({ name: "the watch on other instances", close: () => peers.close() });
-  const traffic = new Traffic();
+  const metrics = new Metrics();
+  const traffic = new Traffic({
+    measures: metrics.measures,
+    databaseNow: () => databaseWatch.now(),
+  });
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
   const registry = new Registry({ store: createPgWorkflowStore(store.pool), clock, news });
@@ -286,6 +291,7 @@ async function open(
       await databaseWatch.stop();
     },
   });
+  const stats = { instanceId, clock, startedMs, health, hub, sessions, lanes: appender.lanes.usage, traffic };
   const servingListeners = new Set<() => void>();
   const deps = {
     hub,
@@ -310,7 +316,7 @@ async function open(
     logBug,
     taskHints: new TaskHints(),
     systemEvents,
-    stats: { instanceId, clock, startedMs, health, hub, sessions, lanes: appender.lanes.usage, traffic },
+    stats,
     onDropped: (tenant: string, event: NewEvent, why: string) => {
       const { workflowId, taskExecutionId } = event;
       log.warn({ tenant, workflowId, taskExecutionId, why }, "an accepted event could not be stored");
@@ -332,6 +338,18 @@ async function open(
       degraded: () => (bus.degraded() === undefined ? undefined : "bus"),
     },
     sse: deps,
+    metrics: {
+      contentType: metrics.contentType,
+      text: () =>
+        metrics.text({
+          ...stats,
+          bus,
+          calls,
+          pool: store.pool,
+          poolSize: config.POOL_SIZE,
+          watchers: () => ({ registry: watches.watchers, system_events: systemEvents.listeners }),
+        }),
+    },
     findMistake: createFindMistake(services),
     rpc: (fallback: Handler) =>
       connectNodeAdapter({

@@ -88,6 +88,8 @@ const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
 export const routeRules = {
   sse: readWithToken,
   health: "anyone",
+  /** It tells how busy the instance is, and nothing of any tenant: docs/operations/metrics.md. */
+  metrics: "anyone",
 } as const satisfies Record<string, Rule>;
 
 export function ruleOf(service: string, method: string): Rule | undefined {

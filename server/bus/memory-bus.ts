@@ -13,6 +13,7 @@ export function createMemoryBus(): Bus {
     onSignal: (topic, listener) =>
       Promise.resolve(signals.add(topic, (text) => listener(JSON.parse(text) as SignalBody))),
     degraded: () => undefined,
+    dropped: () => 0,
     onChange: () => () => {},
     onRestored: () => () => {},
     close() {

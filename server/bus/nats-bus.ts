@@ -90,6 +90,7 @@ export async function createNatsBus(options: NatsBusOptions, deps: NatsBusDeps):
         ? trouble
         : `${trouble} (${dropped} not sent since the start)`;
     },
+    dropped: () => link.dropped,
     onChange: (listener) => changes.add("", listener),
     onRestored: (listener) => restorations.add("", listener),
     async close() {

@@ -24,7 +24,7 @@ import { Wakeup } from "./wakeup.ts";
 export interface AppenderDeps {
   readonly store: Pick<EventStore, "append">;
   readonly bus: Pick<Bus, "publish">;
-  readonly traffic: Pick<Traffic, "stored">;
+  readonly traffic: Traffic;
   readonly clock: Clock;
   /** 0 ≤ n < 1; for jitter. */
   readonly random: () => number;
@@ -57,6 +57,8 @@ export type Submission =
 
 export class Appender {
   readonly lanes: Lanes;
+  /** Where this instance counts what becomes of entries. */
+  readonly traffic: Traffic;
   readonly #deps: AppenderDeps;
   readonly #work: readonly Wakeup[];
   readonly #loops: readonly Promise<void>[];
@@ -70,6 +72,7 @@ export class Appender {
 
   constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
     this.#deps = deps;
+    this.traffic = deps.traffic;
     this.lanes = new Lanes(options.commitConnections, deps.clock.now);
     this.#work = Array.from({ length: options.commitConnections }, () => new Wakeup());
     this.#loops = this.#work.map((_, shard) => this.#run(shard));
@@ -207,6 +210,7 @@ export class Appender {
     }
     for (let attempt = 0; waiting.length > 0; attempt++) {
       let stored: GroupResult;
+      const beganMs = performance.now();
       try {
         stored = await this.#deps.store.append(
           shard,
@@ -215,6 +219,7 @@ export class Appender {
       } catch (error) {
         const failure =
           error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
+        this.traffic.counts.commitFailures[failure.failure]++;
         if (failure.failure === "away" || failure.failure === "unknown") {
           waiting = await this.#waitForDatabase(shard, waiting, failure, attempt);
           continue;
@@ -239,6 +244,7 @@ export class Appender {
         }
         return;
       }
+      this.traffic.measures.observe("commitSeconds", (performance.now() - beganMs) / 1000);
       this.#settleStored(waiting, stored);
       return;
     }
@@ -263,13 +269,14 @@ export class Appender {
       tenants.set(item.command.streamId, item.command.tenant);
       const result = results[i] as CommandResult;
       // No notice: nobody can wait for one of a stream that begins with it.
-      if (isNewRoot(item.command, result)) this.#deps.traffic.stored(item.command.tenant, 1);
+      if (isNewRoot(item.command, result)) this.traffic.stored(item.command.tenant, 1);
       settle(item, result);
     }
     for (const { streamId, from, to } of notices) {
       const tenant = tenants.get(streamId);
-      if (tenant !== undefined) this.#deps.traffic.stored(tenant, to - from + 1);
+      if (tenant !== undefined) this.traffic.stored(tenant, to - from + 1);
     }
+    this.traffic.measures.observe("commitEntries", entries);
     this.#drainRate.note(entries, this.#deps.clock.now());
   }
 

@@ -114,6 +114,8 @@ class Reader implements ScopeReader {
   #heldAt: number | undefined;
   /** Has it everything, or did it before the interval that it waits for? */
   #caughtUp = false;
+  /** The tail when it came: events after it are waited for. */
+  #cameAt = 0;
   /** No terminal event that it is to get lies between the cursor and this. */
   #searchedTo = 0;
   /** The page after the one that was given last. */
@@ -177,7 +179,7 @@ class Reader implements ScopeReader {
           yield* this.#catchUp();
         } else {
           const events = this.#takeFromWindow(scope);
-          if (events.length > 0) yield this.#events(events);
+          if (events.length > 0) yield this.#events(events, "window");
         }
         this.#gate.leave();
         const due = source === "store" ? this.#due() : undefined;
@@ -223,6 +225,7 @@ class Reader implements ScopeReader {
     }
     this.#cursor = start === "latest" ? state.tailOffset : start;
     this.#scope = await this.#live.join(this.#request.scope, state, this);
+    this.#cameAt = state.tailOffset;
     return {
       kind: "opened",
       streamId,
@@ -275,7 +278,7 @@ class Reader implements ScopeReader {
     if (events.length === 0) return;
     this.#caughtUp = false;
     this.#readAhead();
-    yield this.#events(events);
+    yield this.#events(events, "store");
   }
 
   async #takeFromPage(page: Page): Promise<readonly SentEvent[]> {
@@ -342,7 +345,7 @@ class Reader implements ScopeReader {
 
   #readPage(cursor: number): Promise<Page | undefined> {
     const { credit } = this.#gate;
-    this.#live.traffic.storeReads++;
+    this.#live.traffic.readsStore();
     // Without credit one tells whether there is something; what is conflated may be many for each that is sent.
     const entries = credit > 0 && this.#conflated !== undefined ? messageBounds.entries : Math.max(1, credit);
     return this.#deps.store.readPage({
@@ -364,12 +367,19 @@ class Reader implements ScopeReader {
     return to >= from ? { kind: "gap", from, to } : undefined;
   }
 
-  #events(events: readonly SentEvent[]): FollowMessage {
+  #events(events: readonly SentEvent[], from: Source): FollowMessage {
     this.#pace.noteEvents();
     this.#throttle?.sent();
     this.#gate.spend(events.length);
-    this.#live.traffic.sent(events.length, this.#conflated === undefined ? 0 : countStandIns(events));
-    this.#live.traffic.saw(events.at(-1));
+    const { traffic } = this.#live;
+    const oldest = events[0] as SentEvent;
+    traffic.sent({
+      events: events.length,
+      ...(this.#conflated === undefined ? noStandIns : countStandIns(events)),
+      from,
+      oldestMs: oldest.offset > this.#cameAt ? oldest.recordedMs : undefined,
+    });
+    traffic.saw(events.at(-1));
     return { kind: "events", events };
   }
 
@@ -400,10 +410,16 @@ class Reader implements ScopeReader {
   }
 }
 
-function countStandIns(events: readonly SentEvent[]): number {
-  let count = 0;
-  for (const { replaced } of events) if (replaced !== undefined) count++;
-  return count;
+const noStandIns = { conflated: 0, replaced: 0 };
+
+function countStandIns(events: readonly SentEvent[]): typeof noStandIns {
+  const counted = { conflated: 0, replaced: 0 };
+  for (const { replaced } of events) {
+    if (replaced === undefined) continue;
+    counted.conflated++;
+    counted.replaced += replaced;
+  }
+  return counted;
 }
 
 const isTerminal = (event: StoredEvent): boolean =>

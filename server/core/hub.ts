@@ -135,7 +135,7 @@ export class Hub {
       const traffic = this.#deps.traffic.openStream(owner);
       opened = new LiveStream(streamId, bounds.tailOffset, this.#deps, window, traffic);
       this.#noteChecked(opened, bounds);
-      opened.noteTail(early);
+      opened.noteEarly(early);
       return opened;
     };
     return {
@@ -152,7 +152,7 @@ export class Hub {
   #noteChecked(live: LiveStream, { tailOffset, floorOffset }: StreamBounds): void {
     live.checkedMs = this.#deps.clock.now();
     live.floor = floorOffset;
-    live.noteTail(tailOffset);
+    live.checkTail(tailOffset);
   }
 
   #leave(streamId: string, entry: Entry): void {

@@ -39,6 +39,9 @@ export class LiveStream {
   #parentsLoaded: Promise<void> | undefined;
   /** Highest offset heard of. */
   #known: number;
+  /** Highest offset that a notice told of; of what is beyond it at two tail checks the notice was lost. */
+  #told: number;
+  #untold: number;
   #filling = false;
   #closed = false;
   /** The stream is gone: its tree was deleted. */
@@ -55,7 +58,7 @@ export class LiveStream {
     this.traffic = traffic;
     this.#deps = deps;
     this.window = new ReplayWindow(tail, bounds);
-    this.#known = tail;
+    this.#known = this.#told = this.#untold = tail;
   }
 
   /** Last offset that is known to exist. */
@@ -68,7 +71,14 @@ export class LiveStream {
     for (const scope of this.#scopes.values()) yield* scope.positions();
   }
 
+  /** How many readers each scope has. */
+  *readers(): Generator<readonly [ScopeKey["kind"], number]> {
+    for (const { key, readers } of this.#scopes.values()) yield [key.kind, readers];
+  }
+
   onNotice(notice: Notice): void {
+    if (notice.from > this.#told + 1) this.traffic.healed("notice");
+    this.#told = Math.max(this.#told, notice.to);
     if (notice.to <= this.window.tail || this.#closed) return;
     const { entries } = notice;
     if (entries !== undefined && !this.#filling && notice.from <= this.window.tail + 1) {
@@ -81,6 +91,22 @@ export class LiveStream {
   noteTail(tail: number): void {
     this.#known = Math.max(this.#known, tail);
     if (this.#known > this.window.tail) void this.#fill();
+  }
+
+  /** The tail as Postgres has it. A notice may be on its way still; one that is not here by the next check was lost. */
+  checkTail(tail: number): void {
+    if (this.#untold > this.#told) {
+      this.traffic.healed("tail_check");
+      this.#told = this.#untold;
+    }
+    this.#untold = tail;
+    this.noteTail(tail);
+  }
+
+  /** These came before it was open. */
+  noteEarly(tail: number): void {
+    this.#told = Math.max(this.#told, tail);
+    this.noteTail(tail);
   }
 
   /** The tree was deleted: readers are told. */

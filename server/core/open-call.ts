@@ -83,6 +83,13 @@ export class OpenCalls {
     return this.#calls.size;
   }
 
+  /** How many are open of each kind. */
+  count(): Readonly<Record<CallKind, number>> {
+    const counted = { writer: 0, reader: 0 };
+    for (const { kind } of this.#calls) counted[kind]++;
+    return counted;
+  }
+
   open(kind: CallKind, owner: CallOwner): OpenCall {
     const left = owner.expiresMs === undefined ? undefined : owner.expiresMs - this.#clock.now();
     const cancelExpiry =

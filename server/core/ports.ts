@@ -140,6 +140,8 @@ export interface Bus {
   onSignal(topic: string, listener: (body: SignalBody) => void): Promise<() => void>;
   /** undefined: well. Else what is wrong, for people; without credentials. */
   degraded(): string | undefined;
+  /** Notices and signals that were not sent so far, since there was nowhere to send them. */
+  dropped(): number;
   /** Called when `degraded` says something else. Returns how to stop it. */
   onChange(listener: () => void): () => void;
   /**

@@ -54,10 +54,12 @@ export async function publishOne(
         const why = (result as EntriesResult).refusals[0]?.why;
         if (why === undefined) return;
         deps.taskHints.forget(workflowId, event.taskExecutionId);
+        deps.appender.traffic.counts.dropped++;
         deps.onDropped(access.tenant, own, why);
       },
       (error: Error) => {
         deps.taskHints.forget(workflowId, event.taskExecutionId);
+        deps.appender.traffic.counts.dropped++;
         deps.onDropped(
           access.tenant,
           own,
@@ -67,8 +69,11 @@ export async function publishOne(
     );
     return { durable: false, duplicate: false, offset: 0, cancelRequested: hints.cancelRequested };
   }
-  const result = (await submission.result) as EntriesResult;
-  if (result.refusals.length > 0) throw refusedEntry(deps.registry, own, result);
+  const result = (await submission.result.catch((error: unknown) => {
+    countFailure(deps.appender, error);
+    throw error;
+  })) as EntriesResult;
+  if (result.refusals.length > 0) throw refusedEntry(deps, own, result);
   if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
   else if (result.stored > 0) deps.taskHints.noteOpen(workflowId, event.taskExecutionId);
   const duplicate = result.duplicates > 0;
@@ -169,7 +174,10 @@ export class PublishCall {
       }
       const pending = submission.result.then(
         (result) => this.#note(run, indexes, result),
-        (error: Error) => this.fail(indexes[0] ?? 0, error),
+        (error: Error) => {
+          countFailure(this.#deps.appender, error);
+          this.fail(indexes[0] ?? 0, error);
+        },
       );
       this.#pending.add(pending);
       void pending.finally(() => this.#pending.delete(pending));
@@ -185,7 +193,7 @@ export class PublishCall {
     if (stored === run.length) this.#noteTasks(run);
     if (refused === undefined || refused.why === "skipped") return;
     const event = run[refused.index] as NewEvent;
-    this.fail(indexes[refused.index] ?? 0, refusedEntry(this.#deps.registry, event, result as EntriesResult));
+    this.fail(indexes[refused.index] ?? 0, refusedEntry(this.#deps, event, result as EntriesResult));
   }
 }
 
@@ -215,9 +223,12 @@ export function refusedOffer(
   command: Parameters<Appender["submit"]>[0],
   submission: Exclude<Submission, { offer: "queued" }>,
 ): DomainError {
+  const { rejections } = appender.traffic.counts;
   if (submission.offer === "closed") {
+    rejections.unavailable++;
     return new DomainError("unavailable", "this server is stopping; send the event to another one");
   }
+  rejections.overloaded++;
   const reading = appender.lanes.usage.read(command.lane);
   return new DomainError(
     "resource_exhausted",
@@ -226,8 +237,20 @@ export function refusedOffer(
   );
 }
 
-function refusedEntry(registry: Registry, event: NewEvent, { refusals }: EntriesResult): DomainError {
-  switch (refusals[0]?.why) {
+/** The database was away for too long, this server stops, or the entry cannot be stored. */
+function countFailure({ traffic }: Appender, error: unknown): void {
+  traffic.counts.rejections[error instanceof DomainError ? "unavailable" : "unstorable"]++;
+}
+
+function refusedEntry(
+  { registry, appender }: Pick<PublishDeps, "registry" | "appender">,
+  event: NewEvent,
+  { refusals }: EntriesResult,
+): DomainError {
+  const why = refusals[0]?.why;
+  if (why === "workflow_closed" || why === "task_closed" || why === "workflow_unknown")
+    appender.traffic.counts.rejections[why]++;
+  switch (why) {
     case "workflow_closed":
       return new DomainError(
         "failed_precondition",

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
+import { type MetricsRoute, serveMetrics } from "./metrics.ts";
 import type { OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
 import { repairCall } from "./request-repairs.ts";
@@ -12,6 +13,7 @@ export interface HandlerDeps {
   readonly originCheck: OriginCheck;
   readonly readiness: Readiness;
   readonly sse: SseDeps;
+  readonly metrics: MetricsRoute;
   /** What is wrong with the verb or content type of a request to an RPC; undefined: nothing, or it is none. */
   readonly findMistake: (
     path: string,
@@ -32,7 +34,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     const url = toUrl(request.url);
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = isSsePath(url.pathname);
-    if (!isSse && url.pathname !== "/healthz" && url.pathname !== "/readyz") {
+    if (!isSse && !plainRoutes.has(url.pathname)) {
       const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
         const { status, message } = mistake;
@@ -53,11 +55,16 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (url.pathname === "/healthz") return serveHealthz(response);
     const serving = isSse
       ? serveSse(deps.sse, request, response, url)
-      : serveReadyz(response, deps.readiness);
+      : url.pathname === "/metrics"
+        ? serveMetrics(response, deps.metrics)
+        : serveReadyz(response, deps.readiness);
     // Nothing is known to come here; one request's bug must not end the process.
     serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
 }
+
+/** Those that need no credential: `routeRules` in auth/access-rules.ts. */
+const plainRoutes: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metrics"]);
 
 /** /package.Service/Method */
 const rpcPath = /^\/[\w.]+\.\w+\/\w+$/;

@@ -296,6 +296,20 @@ describe("PERMISSION_DENIED and 403", () => {
   });
 });
 
+test("liveness, readiness and metrics need no credential, with a wrong one neither; metrics name no tenant", async () => {
+  for (const path of ["/healthz", "/readyz", "/metrics"]) {
+    for (const headers of [{}, { authorization: "Bearer nonsense" }]) {
+      const answer = await fetch(`${server.url}${path}`, { headers });
+      const text = await answer.text();
+      expect([path, answer.status]).toEqual([path, 200]);
+      for (const secret of ["acme", "globex", mine.workflowId, theirs.workflowId, server.admin.key])
+        expect(text).not.toContain(secret);
+    }
+    const posted = await fetch(`${server.url}${path}`, { method: "POST" });
+    expect([path, posted.status, posted.headers.get("allow")]).toEqual([path, 405, "GET, HEAD"]);
+  }
+});
+
 test("a key's roles are READ and PUBLISH if none are given", async () => {
   const { key } = await server.admin.admin.createApiKey({ tenantSlug: "acme" });
   const clients = server.clients(key);

@@ -50,6 +50,7 @@ export function useStack(): Stack {
       originCheck: createOriginCheck({ developmentMode: false, origins: [] }),
       readiness: { notReady: async () => undefined, degraded: () => undefined },
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream
+      metrics: { contentType: "text/plain", text: async () => "" },
       findMistake: createFindMistake([DrillService]),
       rpc: (fallback: Handler) =>
         connectNodeAdapter({

@@ -145,6 +145,8 @@ class Recall implements ScopeReader {
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
   #cursor = 0;
+  /** The tail when it came: matches after it are waited for. */
+  #cameAt = 0;
   readonly #pace: Pace;
 
   constructor(
@@ -214,6 +216,7 @@ class Recall implements ScopeReader {
     }
     this.#cursor = asked;
     this.#scope = await this.#live?.join(wholeSpace, state, this);
+    this.#cameAt = state.tailOffset;
     return state;
   }
 
@@ -266,7 +269,7 @@ class Recall implements ScopeReader {
       const { closing } = this.#call;
       if (closing !== undefined) return yield { kind: "closing", ...closing };
       if (this.#cursor < live.window.tail) {
-        live.traffic.storeReads++;
+        live.traffic.readsStore();
         const page = await this.#nextPage(live.window.tail);
         if (page !== undefined) yield* this.#take(page, live);
       } else if (this.#pace.isIdle) {
@@ -286,7 +289,14 @@ class Recall implements ScopeReader {
     const matches = page.matches.filter(({ observation }) => observation.offset > this.#cursor);
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
     if (matches.length === 0) return;
-    live.traffic.sent(matches.length, 0);
+    const oldest = (matches[0] as Match).observation;
+    live.traffic.sent({
+      events: matches.length,
+      conflated: 0,
+      replaced: 0,
+      from: "store",
+      oldestMs: oldest.offset > this.#cameAt ? oldest.recordedMs : undefined,
+    });
     live.traffic.saw(matches.at(-1)?.observation);
     yield this.#matches(matches, false);
   }

@@ -9,7 +9,9 @@
 import type { Appender, Submission } from "../appender.ts";
 import type { Clock } from "../clock.ts";
 import { type AppendEntries, type Chain, type EntriesResult, type Lane, passedType } from "../command.ts";
+import { countRejection } from "../counts.ts";
 import { type NewEvent, noWorkflow, payloadSize, sizeOf } from "../event.ts";
+import { Fifo } from "../fifo.ts";
 import { splitAtHazards } from "../hazards.ts";
 import { limits } from "../limits.ts";
 import { Wakeup } from "../wakeup.ts";
@@ -49,7 +51,7 @@ export interface SessionTerms {
 export interface SessionDeps {
   readonly appender: Pick<
     Appender,
-    "submit" | "discard" | "retryHintMs" | "waitReason" | "onWaitChange" | "lanes"
+    "submit" | "discard" | "retryHintMs" | "waitReason" | "onWaitChange" | "lanes" | "traffic"
   >;
   readonly clock: Clock;
   readonly rates: Rates;
@@ -84,6 +86,8 @@ export class Session {
   readonly #cancels = new Set<string>();
   #lastOffset: number;
   #unsettled = 0;
+  /** Batches that no DURABLE ack covers yet, oldest first. */
+  readonly #unacked = new Fifo<{ readonly upTo: number; readonly takenMs: number }>();
   #discarded = 0;
   #acked = { accepted: 0, durable: 0 };
   #ackedMs = 0;
@@ -255,6 +259,8 @@ export class Session {
       this.#intake.take(sizes, taken, taken + entriesOfRun.length);
       taken += entriesOfRun.length;
     }
+    if (taken > from && this.#unacked.length < this.terms.credit)
+      this.#unacked.push({ upTo: first + taken - 1, takenMs: performance.now() });
     if (refused.length === 0 && to < within) refused = this.#refuseForRate(first + to, within - to);
     // What credit or duplicates have to say; after an entry without room only that counts.
     for (const answer of refused.length > 0
@@ -318,6 +324,7 @@ export class Session {
 
   #refuseForRate(sequence: number, entries: number): readonly Rejection[] {
     const { tenant, maxEventsPerSecond } = this.terms;
+    this.#deps.appender.traffic.counts.quotas.max_events_per_second++;
     const retryAfterMs = this.#deps.rates.waitMs(tenant, entries);
     return this.#intake.refuse(
       sequence,
@@ -440,6 +447,7 @@ export class Session {
   // --- what there is to say
 
   #say(output: SessionOutput): void {
+    if (output.kind === "rejected") countRejection(this.#deps.appender.traffic.counts, output.code);
     this.#answers.push(output);
     this.#wakeup.ring();
   }
@@ -470,6 +478,7 @@ export class Session {
     }
     if (settled > this.#acked.durable) {
       this.#acked.durable = settled;
+      this.#measureAck(settled);
       yield {
         kind: "ack",
         upTo: settled,
@@ -479,6 +488,13 @@ export class Session {
         creditBytes: limits.sessionCreditBytes,
       };
     }
+  }
+
+  #measureAck(settled: number): void {
+    const oldest = this.#unacked.peek();
+    while ((this.#unacked.peek()?.upTo ?? Number.POSITIVE_INFINITY) <= settled) this.#unacked.shift();
+    if (oldest === undefined) return;
+    this.#deps.appender.traffic.measures.observe("ackSeconds", (performance.now() - oldest.takenMs) / 1000);
   }
 
   #status(): SessionOutput {

@@ -18,7 +18,7 @@ import type { Newsroom } from "../news.ts";
 import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
 import type { TenantStore } from "../tenants.ts";
-import { ClosedReason, type SessionInput, type SessionOutput } from "./messages.ts";
+import { ClosedReason, type SessionInput, type SessionOutput, type SessionState } from "./messages.ts";
 import { Rates } from "./rate.ts";
 import { Session, type SessionTerms } from "./session.ts";
 import type { SessionRecord, SessionStore } from "./session-store.ts";
@@ -128,6 +128,11 @@ export class Sessions {
     return count;
   }
 
+  /** The state of each. */
+  *states(): Generator<SessionState> {
+    for (const { session } of this.#attached.values()) yield session.state;
+  }
+
   close(): void {
     this.#cancelTimer();
   }
@@ -226,6 +231,7 @@ export class Sessions {
           { endedAtSequence: taken.lastSequence },
         );
       case "too_many":
+        this.#deps.appender.traffic.counts.quotas.max_sessions++;
         throw new DomainError(
           "resource_exhausted",
           "the tenant has as many sessions as its limits allow; close some, or wait until their leases end",

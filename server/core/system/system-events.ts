@@ -112,6 +112,11 @@ export class SystemEvents {
     this.#push(this.warning(component, message, metadata));
   }
 
+  /** Calls that read them here. */
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
   /** Serial of the next event. */
   get head(): number {
     return this.#first + this.#ring.length;

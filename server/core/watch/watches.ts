@@ -36,6 +36,13 @@ export class Watches {
     return this.#tenants.size;
   }
 
+  /** Calls that watch. */
+  get watchers(): number {
+    let count = 0;
+    for (const { users } of this.#tenants.values()) count += users;
+    return count;
+  }
+
   /** A workflow of the tenant was changed: whoever watches, on whatever instance, looks now and not in a second. */
   note(tenant: string): void {
     this.#deps.bus.signal(topicOf(tenant), null);
