@@ -260,6 +260,40 @@ export const workflowDeletion = pgTable(
   ],
 );
 
+/**
+ * How many workflows of a tenant are open, of those tenants that have a limit: see 0009_quotas.sql. Its row is locked from the
+ * creation or the close to the commit.
+ */
+export const openWorkflowCount = pgTable(
+  "open_workflow_count",
+  {
+    tenantSlug: text("tenant_slug")
+      .primaryKey()
+      .references(() => tenant.slug),
+    open: integer("open").notNull(),
+    /** The limit; not 0. */
+    most: integer("most").notNull(),
+  },
+  (t) => [check("open_workflow_count_sane", sql`${t.open} >= 0 and ${t.most} > 0`)],
+);
+
+/** Reading calls that an instance holds for a tenant that has a limit. It renews the lease; what has run out is not counted. */
+export const readerCount = pgTable(
+  "reader_count",
+  {
+    tenantSlug: text("tenant_slug")
+      .notNull()
+      .references(() => tenant.slug),
+    instanceId: uuid("instance_id").notNull(),
+    open: integer("open").notNull(),
+    leaseExpiresMs: ms("lease_expires_ms").notNull(),
+  },
+  (t) => [
+    primaryKey({ name: "reader_count_pkey", columns: [t.tenantSlug, t.instanceId] }),
+    check("reader_count_positive", sql`${t.open} >= 0`),
+  ],
+);
+
 /** Every entry of every stream. No foreign keys: see the head of this file. */
 export const event = pgTable(
   "event",

@@ -30,6 +30,9 @@ import { Spaces } from "./core/memory/spaces.ts";
 import { Newsroom } from "./core/news.ts";
 import { OpenCalls } from "./core/open-call.ts";
 import type { Bus } from "./core/ports.ts";
+import { LimitsCache } from "./core/quota/limits-cache.ts";
+import { Quotas } from "./core/quota/quotas.ts";
+import { Readers } from "./core/quota/readers.ts";
 import { Registry } from "./core/registry.ts";
 import { RetentionSweep } from "./core/retention/sweep.ts";
 import { Sessions } from "./core/session/sessions.ts";
@@ -54,6 +57,7 @@ import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
+import { createPgReaderStore } from "./store/pg-reader-store.ts";
 import { createPgRetentionStore } from "./store/pg-retention-store.ts";
 import { createPgSessionStore } from "./store/pg-session-store.ts";
 import { createPgTenantStore } from "./store/pg-tenant-store.ts";
@@ -180,9 +184,20 @@ async function open(
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
   closers.push({ name: "the watches of registries", close: () => watches.close() });
+  const limitsCache = new LimitsCache({ store: tenants, clock, news, onFailure: failuresOf("quotas") });
+  closers.push({ name: "the limits of tenants", close: () => limitsCache.close() });
+  const quotas = new Quotas({ limits: limitsCache, clock, counts: traffic.counts });
+  const readers = new Readers({
+    store: createPgReaderStore(store.pool, instanceId),
+    limits: limitsCache,
+    clock,
+    counts: traffic.counts,
+    onFailure: failuresOf("quotas"),
+  });
+  closers.push({ name: "the counts of readers", close: () => readers.close() });
   // What has a date, or is compared with one that another instance made, goes by the clock that all share.
   const databaseClock = { now: () => databaseWatch.now(), after: clock.after };
-  const calls = new OpenCalls({ clock: databaseClock, random });
+  const calls = new OpenCalls({ clock: databaseClock, random, readers });
   const appender = new Appender(
     { store, bus, clock, random, traffic, onFailure: failuresOf("appender") },
     { commitConnections: config.COMMIT_CONNECTIONS },
@@ -215,7 +230,7 @@ async function open(
   const sessions = new Sessions({
     appender,
     store: sessionStore,
-    tenants,
+    quotas,
     calls,
     clock,
     news,
@@ -253,6 +268,7 @@ async function open(
     hub.checkNow();
     watches.checkNow();
     registry.doubtAll();
+    limitsCache.refresh();
     const look = (what: string, looked: Promise<void>) =>
       looked.catch((error: Error) =>
         failuresOf("bus")(`looking for ${what} failed; it is done again`, error),
@@ -308,8 +324,10 @@ async function open(
     memory,
     spaces: new Spaces(memory),
     variableStore,
-    variables: new Variables({ appender, registry, variableStore, clock }),
+    variables: new Variables({ appender, registry, variableStore, clock, quotas }),
     tenants,
+    quotas,
+    limitsCache,
     authenticator,
     revocations: new Revocations({ authenticator, calls, news }),
     tokens,

@@ -1,4 +1,4 @@
-/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007) for one group; see there for the meaning of each array. */
+/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007, 0009) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
 
@@ -47,6 +47,8 @@ export interface OpAnswer {
   readonly result: string;
   readonly offset?: number;
   readonly status?: number;
+  readonly open?: number;
+  readonly most?: number;
   readonly epoch?: number;
   readonly lastSequence?: number;
   readonly lastOffset?: number;

@@ -182,6 +182,7 @@ export interface LifecycleResult {
     | "exists"
     | "parent_closed"
     | "too_deep"
+    | "too_many"
     | "closed"
     | "unchanged"
     | "closed_otherwise"
@@ -191,6 +192,9 @@ export interface LifecycleResult {
   readonly offset: number;
   /** The workflow's status, where the result is about it. */
   readonly status: number;
+  /** Of too_many: open workflows of the tenant, and how many there may be; else 0. */
+  readonly open: number;
+  readonly most: number;
 }
 
 /** A variable after it was set. */

@@ -10,8 +10,13 @@ type Lower = Lowercase<keyof typeof RejectionCode>;
 /** Why a writer was refused: the codes of sessions, and what calls outside them hear. */
 export type RejectionReason = Lower | "workflow_unknown" | "unstorable" | "unavailable";
 
-/** TenantLimits that are enforced, by their names there. */
-export type Quota = "max_sessions" | "max_events_per_second";
+/** The limits of a tenant, by their names in TenantLimits. */
+export type Quota =
+  | "max_streams"
+  | "max_sessions"
+  | "max_events_per_second"
+  | "max_bytes_per_second"
+  | "max_open_workflows";
 
 export interface Counts {
   /** Entries given to readers that stand for others, and those others. */
@@ -50,7 +55,13 @@ export const createCounts = (): Counts => ({
     unstorable: 0,
     unavailable: 0,
   },
-  quotas: { max_sessions: 0, max_events_per_second: 0 },
+  quotas: {
+    max_streams: 0,
+    max_sessions: 0,
+    max_events_per_second: 0,
+    max_bytes_per_second: 0,
+    max_open_workflows: 0,
+  },
   commitFailures: { poisoned: 0, busy: 0, away: 0, unknown: 0 },
 });
 

@@ -31,6 +31,8 @@ export interface News {
   readonly key_revoked: { readonly apiKeyId: string };
   /** Healed as `key_revoked`. */
   readonly tenant_disabled: { readonly tenant: string };
+  /** Its limits. Healed by the next look at the limits in use (4 s). */
+  readonly tenant_changed: { readonly tenant: string };
 }
 
 type Kind = keyof News;
@@ -44,6 +46,7 @@ const fields: { readonly [K in Kind]: Readonly<Record<keyof News[K], "string" | 
   session_ended: { sessionId: "string" },
   key_revoked: { apiKeyId: "string" },
   tenant_disabled: { tenant: "string" },
+  tenant_changed: { tenant: "string" },
 };
 
 export interface NewsDeps {

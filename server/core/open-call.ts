@@ -1,8 +1,10 @@
 /**
  * The calls that are open: each long one registers here, so that a drain, an expired credential or a revoked key can end
- * it in words. Ending is a request: the call sends its last message and returns.
+ * it in words. Ending is a request: the call sends its last message and returns. Those that read count against their tenant's
+ * limit until they end.
  */
 import type { Clock } from "./clock.ts";
+import type { Readers } from "./quota/readers.ts";
 
 export type ClosingReason = "draining" | "credential_expired" | "idle_timeout" | "revoked";
 
@@ -72,10 +74,17 @@ export class OpenCalls {
   readonly #random: () => number;
   readonly #calls = new Set<Call>();
   readonly #draining = new Set<CallKind>();
+  readonly #readers: Pick<Readers, "take"> | undefined;
   #onEnd = () => {};
 
-  constructor(deps: { readonly clock: Clock; readonly random: () => number }) {
+  constructor(deps: {
+    readonly clock: Clock;
+    readonly random: () => number;
+    /** undefined: nobody counts. */
+    readonly readers?: Pick<Readers, "take">;
+  }) {
     this.#clock = deps.clock;
+    this.#readers = deps.readers;
     this.#random = deps.random;
   }
 
@@ -90,7 +99,17 @@ export class OpenCalls {
     return counted;
   }
 
-  open(kind: CallKind, owner: CallOwner): OpenCall {
+  /** A call that reads. Throws resource_exhausted if its tenant has as many as it may have. */
+  async openReader(owner: CallOwner): Promise<OpenCall> {
+    return this.open("reader", owner, await this.countReader(owner));
+  }
+
+  /** Counts what reads within a call. Returns how to give it back; twice is once. */
+  async countReader({ tenant }: CallOwner): Promise<() => void> {
+    return (tenant === undefined ? undefined : await this.#readers?.take(tenant)) ?? (() => {});
+  }
+
+  open(kind: CallKind, owner: CallOwner, onEnd = () => {}): OpenCall {
     const left = owner.expiresMs === undefined ? undefined : owner.expiresMs - this.#clock.now();
     const cancelExpiry =
       left === undefined
@@ -101,6 +120,7 @@ export class OpenCalls {
     const call = new Call(kind, owner, () => {
       cancelExpiry?.();
       this.#calls.delete(call);
+      onEnd();
       this.#onEnd();
     });
     this.#calls.add(call);

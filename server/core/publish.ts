@@ -6,8 +6,9 @@ import type { Access } from "./access.ts";
 import type { Appender, Submission } from "./appender.ts";
 import type { AppendEntries, Chain, CommandResult, EntriesResult } from "./command.ts";
 import { DomainError } from "./errors.ts";
-import { isTaskTerminal, type NewEvent, sizeOf } from "./event.ts";
+import { isTaskTerminal, type NewEvent, payloadSize, sizeOf } from "./event.ts";
 import { splitAtHazards } from "./hazards.ts";
+import type { Quotas } from "./quota/quotas.ts";
 import { type Registry, unknownWorkflow } from "./registry.ts";
 import type { TaskHints } from "./task-hints.ts";
 
@@ -15,6 +16,7 @@ export interface PublishDeps {
   readonly appender: Appender;
   readonly registry: Registry;
   readonly taskHints: TaskHints;
+  readonly quotas: Pick<Quotas, "admit" | "admitInTurn">;
   /** An accepted entry could not be stored: the one loss that the contract allows, never a silent one. */
   readonly onDropped: (tenant: string, event: NewEvent, why: string) => void;
 }
@@ -39,6 +41,7 @@ export async function publishOne(
 ): Promise<Published> {
   const { identity, hints } = await deps.registry.require(access, event.workflowId);
   const { workflowId } = identity;
+  await deps.quotas.admit(access.tenant, 1, payloadSize(event.payload));
   const own = { ...event, workflowId };
   const mayAnswerEarly =
     !waitForDurable && !hints.closed && deps.taskHints.isKnownOpen(workflowId, event.taskExecutionId);
@@ -97,22 +100,31 @@ export interface PublishFailure {
   readonly error: Error;
 }
 
+/** The end of a call, from whichever side, and what to say then. */
+export interface Closing {
+  readonly signal: AbortSignal;
+  readonly error: () => Error;
+}
+
 /**
  * One call with many events, perhaps of several trees. Each tree is a chain: after a refused event nothing later of it is
- * stored. `add` waits for room instead of failing, so a full lane slows the reading of the call.
+ * stored. `add` waits for room instead of failing, so a full lane, or a tenant over its rate, slows the reading
+ * of the call.
  */
 export class PublishCall {
   readonly #deps: PublishDeps;
   readonly #access: Access;
+  readonly #closing: Closing;
   readonly #chains = new Map<string, Chain>();
   readonly #pending = new Set<Promise<void>>();
   readonly totals: PublishTotals = { accepted: 0, duplicates: 0, lastOffset: 0 };
   /** The earliest failed event so far. */
   failure: PublishFailure | undefined;
 
-  constructor(deps: PublishDeps, access: Access) {
+  constructor(deps: PublishDeps, access: Access, closing: Closing) {
     this.#deps = deps;
     this.#access = access;
+    this.#closing = closing;
   }
 
   /** Takes events; `firstIndex` counts over the whole call. Look at `failure` afterwards. */
@@ -165,7 +177,15 @@ export class PublishCall {
     for (const run of splitAtHazards(items.map((item) => item.event))) {
       const indexes = items.slice(done, done + run.length).map((item) => item.index);
       done += run.length;
-      const command = toCommand(this.#access.tenant, streamId, run, chain, true);
+      const { tenant } = this.#access;
+      const bytes = run.reduce((sum, event) => sum + payloadSize(event.payload), 0);
+      const { signal: closing, error } = this.#closing;
+      // A tenant's rate may be low: a server that stops does not wait for it.
+      if (!(await this.#deps.quotas.admitInTurn(tenant, run.length, bytes, closing))) {
+        this.fail(indexes[0] ?? 0, error());
+        return;
+      }
+      const command = toCommand(tenant, streamId, run, chain, true);
       const submission = await this.#deps.appender.submitWhenRoom(command, signal);
       if (submission === undefined) return;
       if (submission.offer !== "queued") {

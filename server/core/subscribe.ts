@@ -46,7 +46,7 @@ export async function* subscribe(
 ): AsyncGenerator<FollowMessage> {
   const { identity } = await deps.registry.require(access, target.workflowId);
   const request = toFollowRequest(access, identity, target, options);
-  const call = deps.calls.open("reader", owner);
+  const call = await deps.calls.openReader(owner);
   try {
     yield* follow(deps, request, call, signal);
   } catch (error) {
@@ -56,7 +56,7 @@ export async function* subscribe(
   }
 }
 
-/** Several subscriptions of one call, which counts as one. `subscriber` says how one of them begins. */
+/** Several subscriptions of one call: each counts as a reading call of its tenant, the call itself does not. `subscriber` says how one of them begins. */
 export async function* subscribeMany(
   deps: SubscribeDeps,
   access: Access,
@@ -70,7 +70,8 @@ export async function* subscribeMany(
   const call = deps.calls.open("reader", owner);
   try {
     const { first, further } = toInputs(
-      (target, options) => (gate, own) => subscribeLabel(deps, access, call, target, options, gate, own),
+      (target, options) => (gate, own) =>
+        subscribeLabel(deps, access, owner, call, target, options, gate, own),
     );
     yield* multiplex(call, first, further, signal);
   } finally {
@@ -83,16 +84,21 @@ export type Subscriber = (target: Target, options: SubscribeOptions) => Start;
 async function* subscribeLabel(
   deps: SubscribeDeps,
   access: Access,
+  owner: CallOwner,
   call: OpenCall,
   target: Target,
   options: SubscribeOptions,
   ...[gate, signal]: Parameters<Start>
 ): AsyncGenerator<FollowMessage> {
   const { identity } = await deps.registry.require(access, target.workflowId);
+  const request = toFollowRequest(access, identity, target, options);
+  const giveBack = await deps.calls.countReader(owner);
   try {
-    yield* follow(deps, toFollowRequest(access, identity, target, options), call, signal, gate);
+    yield* follow(deps, request, call, signal, gate);
   } catch (error) {
     throw noted(deps, identity, error);
+  } finally {
+    giveBack();
   }
 }
 

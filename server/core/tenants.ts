@@ -44,6 +44,8 @@ export interface TenantStore {
   updateTenant(slug: string, change: TenantChange): Promise<Tenant | undefined>;
   /** undefined: no such tenant. */
   limitsOf(slug: string): Promise<TenantLimits | undefined>;
+  /** Without those that do not exist. */
+  limitsOfMany(slugs: readonly string[]): Promise<ReadonlyMap<string, TenantLimits>>;
   /** By slug, after the given one. */
   listTenants(size: number, after: string): Promise<{ tenants: readonly Tenant[]; next: string | undefined }>;
   /** undefined: no such tenant. */

@@ -7,6 +7,7 @@ import { DomainError } from "./errors.ts";
 import { payloadSize, WorkflowStatus } from "./event.ts";
 import { limits } from "./limits.ts";
 import { callerPatienceMs, refusedOffer } from "./publish.ts";
+import type { Quotas } from "./quota/quotas.ts";
 import { type Registry, unknownWorkflow, type Workflow } from "./registry.ts";
 import type { Sessions } from "./session/sessions.ts";
 import type { Watches } from "./watch/watches.ts";
@@ -15,8 +16,12 @@ export interface WorkflowDeps {
   readonly appender: Appender;
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, "noteCancel">;
+  readonly quotas: Pick<Quotas, "admit">;
   readonly watches: Pick<Watches, "note">;
 }
+
+/** When a creation over the limit may try again, ms: somebody must close a workflow first. */
+const openRetryMs = 5000;
 
 export interface NewWorkflow {
   /** "": the server makes a UUIDv7. */
@@ -92,6 +97,13 @@ export async function createWorkflow(
       throw new DomainError(
         "failed_precondition",
         `parent_workflow_id: workflow ${parentId} is closed; only an open workflow takes children`,
+      );
+    case "too_many":
+      deps.appender.traffic.counts.quotas.max_open_workflows++;
+      throw new DomainError(
+        "resource_exhausted",
+        `the tenant has ${result.open} open workflows, its limits allow ${result.most} (max_open_workflows, all servers together); close some, then try again`,
+        { retryAfterMs: openRetryMs },
       );
     case "too_deep":
       throw new DomainError(
@@ -256,10 +268,14 @@ async function submit(
   deps: WorkflowDeps,
   command: Exclude<Command, { kind: "entries" }>,
 ): Promise<LifecycleResult> {
+  await deps.quotas.admit(command.tenant, command.entries, payloadBytesOf(command));
   const submission = deps.appender.submit(command);
   if (submission.offer !== "queued") throw refusedOffer(deps.appender, command, submission);
   return (await submission.result) as LifecycleResult;
 }
+
+const payloadBytesOf = (command: Command): number =>
+  "payload" in command ? payloadSize(command.payload) : 0;
 
 const statusName = (status: number): string =>
   Object.entries(WorkflowStatus).find(([, value]) => value === status)?.[0] ?? String(status);

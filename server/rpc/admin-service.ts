@@ -5,6 +5,7 @@ import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/ad
 import { createApiKeySecret, hashApiKey } from "../auth/api-key.ts";
 import type { Revocations } from "../auth/revocations.ts";
 import { DomainError } from "../core/errors.ts";
+import type { LimitsCache } from "../core/quota/limits-cache.ts";
 import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
 import { principalOf } from "./context.ts";
 import { fromPageToken, keyPosition, pageSizeOf, slugPosition, toPageToken } from "./page-token.ts";
@@ -18,6 +19,7 @@ export interface AdminDeps
     Omit<SystemEventServiceDeps, "tenants"> {
   readonly tenants: TenantStore;
   readonly revocations: Revocations;
+  readonly limitsCache: Pick<LimitsCache, "noteChanged">;
 }
 
 export function adminService(router: ConnectRouter, deps: AdminDeps): void {
@@ -51,6 +53,7 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
         disabled: request.disabled,
       });
       if (tenant === undefined) throw unknownTenant(request.slug);
+      if (request.limits !== undefined) deps.limitsCache.noteChanged(tenant.slug, tenant.limits);
       if (tenant.disabled) deps.revocations.noteTenant(tenant.slug);
       return { tenant: toTenantMessage(tenant) };
     },

@@ -66,8 +66,13 @@ async function publishTaskEvents(
   requests: AsyncIterable<PublishTaskEventsRequest>,
   context: HandlerContext,
 ) {
-  const publishing = new PublishCall(deps, accessOf(context));
   const call = deps.calls.open("writer", toCallOwner(principalOf(context)));
+  const closing = new AbortController();
+  const stopListening = call.onClosing(() => closing.abort());
+  const publishing = new PublishCall(deps, accessOf(context), {
+    signal: AbortSignal.any([context.signal, closing.signal]),
+    error: () => (context.signal.aborted ? (context.signal.reason as Error) : closedError(call)),
+  });
   let taken = 0;
   let producerId: string | undefined;
   try {
@@ -81,6 +86,7 @@ async function publishTaskEvents(
     if (context.signal.aborted) publishing.fail(taken, context.signal.reason as Error);
     await publishing.settled();
   } finally {
+    stopListening();
     call.end();
   }
   const { totals, failure } = publishing;

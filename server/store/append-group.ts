@@ -260,6 +260,8 @@ export function toGroupResult(
         result: op.result as LifecycleResult["result"],
         offset: op.offset ?? 0,
         status: op.status ?? 0,
+        open: op.open ?? 0,
+        most: op.most ?? 0,
       });
       continue;
     }

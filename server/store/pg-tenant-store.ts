@@ -39,6 +39,14 @@ export function createPgTenantStore(pool: Pool): TenantStore & CredentialStore {
       return row && toTenant(row).limits;
     },
 
+    async limitsOfMany(slugs) {
+      const rows = await db
+        .select()
+        .from(tenant)
+        .where(inArray(tenant.slug, [...slugs]));
+      return new Map(rows.map((row) => [row.slug, toTenant(row).limits]));
+    },
+
     async listTenants(size, after) {
       const rows = await db
         .select()

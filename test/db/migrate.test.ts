@@ -83,22 +83,46 @@ test("a migration that waits for a table lets others use it meanwhile, and is do
     const other = new pg.Client({ connectionString: url });
     await other.connect();
     await other.query("set lock_timeout = 2000");
-    await client.query("begin; select from stream for update");
+    await client.query("begin; delete from workflow where false");
     const migrated = migrate(url, { pauseMs: 50 });
     for (let i = 0; i < 3; i++) {
       await until(() => waitingForLock(other));
-      await other.query("select from stream for update");
+      await other.query("delete from workflow where false");
     }
     await client.query("commit");
     await migrated;
-    await other.query("select trim_at from stream");
+    await other.query("select most from open_workflow_count");
     await other.end();
   }));
 
 test("a table that is locked for ever ends a migration", () =>
   withDatabase(async (url, client) => {
     await migrateAllButLast(client);
-    await client.query("begin; select from stream for update");
+    await client.query("begin; delete from workflow where false");
     await expect(migrate(url, { tries: 2, pauseMs: 1 })).rejects.toThrow();
     await client.query("commit");
+  }));
+
+test("0009 counts the open workflows of tenants that have a limit already", () =>
+  withDatabase(async (url, client) => {
+    await migrateAllButLast(client);
+    await client.query("insert into tenant (slug, max_open_workflows) values ('acme', 5), ('none', 0)");
+    for (const [tenant, open] of [
+      ["acme", 3],
+      ["acme", 0],
+      ["none", 1],
+    ] as const) {
+      await client.query(
+        `with s as (insert into stream (stream_id, tenant_slug, kind) values (gen_random_uuid(), $1, 1) returning stream_id)
+         insert into workflow (workflow_id, tenant_slug, stream_id, path, depth, name, metadata, created_ms, created_offset,
+                               status, closed_ms, terminal_offset, open_in_subtree, subtree_final_offset)
+         select stream_id, $1, stream_id, array[stream_id], 0, '', '{}', 0, 1,
+                case when $2::int = 0 then 2 else 1 end, case when $2 = 0 then 1 end, case when $2 = 0 then 1 end, $2,
+                case when $2 = 0 then 1 end from s`,
+        [tenant, open],
+      );
+    }
+    await migrate(url);
+    const { rows } = await client.query("select tenant_slug, open, most from open_workflow_count");
+    expect(rows).toEqual([{ tenant_slug: "acme", open: 3, most: 5 }]);
   }));

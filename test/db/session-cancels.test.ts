@@ -9,6 +9,7 @@ import { create } from "../support/commands.ts";
 import { CoreServer } from "../support/core-server.ts";
 import { newId, useDatabase } from "../support/database.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { noQuotas } from "../support/quotas.ts";
 import { until } from "../support/until.ts";
 
 const database = useDatabase();
@@ -19,7 +20,7 @@ test("the next renewal of leases tells them, once, of requests for their workflo
   const sessions = new Sessions({
     appender: core.appender,
     store: createPgSessionStore(core.store.pool),
-    tenants: { limitsOf: () => Promise.resolve(undefined) },
+    quotas: noQuotas,
     calls: new OpenCalls({ clock, random: Math.random }),
     clock,
     news: new Newsroom({ bus: createMemoryBus(), instanceId: "here" }),

@@ -18,6 +18,7 @@ import { createPgVariableStore } from "../../server/store/pg-variable-store.ts";
 import { createPgWorkflowStore } from "../../server/store/pg-workflow-store.ts";
 import { create } from "./commands.ts";
 import { newId } from "./database.ts";
+import { noQuotas } from "./quotas.ts";
 
 export const access: Access = { tenant: "acme", subtrees: undefined, seesVariables: true };
 
@@ -95,7 +96,7 @@ export function openWorld(
     news: new Newsroom({ bus, instanceId: "here" }),
   });
   const calls = new OpenCalls({ clock, random: Math.random });
-  const variables = new Variables({ appender, registry, variableStore, clock });
+  const variables = new Variables({ appender, registry, variableStore, clock, quotas: noQuotas });
   return {
     variables,
     appender,

@@ -85,7 +85,7 @@ export async function* recall(
   const cue = await checked(deps, request);
   const { streamId, tenant, space } = await deps.spaces.require(access, request.space);
   const streamOwner = { tenant, rootWorkflowId: undefined, space };
-  const call = deps.calls.open("reader", owner);
+  const call = await deps.calls.openReader(owner);
   try {
     // Live before the tail is read, so that nothing falls between.
     const live = request.follow ? await deps.hub.acquire(streamId, streamOwner) : undefined;

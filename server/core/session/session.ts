@@ -14,6 +14,8 @@ import { type NewEvent, noWorkflow, payloadSize, sizeOf } from "../event.ts";
 import { Fifo } from "../fifo.ts";
 import { splitAtHazards } from "../hazards.ts";
 import { limits } from "../limits.ts";
+import type { Quotas } from "../quota/quotas.ts";
+import type { TenantLimits } from "../tenants.ts";
 import { Wakeup } from "../wakeup.ts";
 import { Intake, type Rejection } from "./intake.ts";
 import {
@@ -25,7 +27,6 @@ import {
   SessionState,
 } from "./messages.ts";
 import { Pressure } from "./pressure.ts";
-import type { Rates } from "./rate.ts";
 import { RejectionCode, toFinalRejection } from "./rejection.ts";
 
 /** What the session is about, as its attach settled it. */
@@ -44,8 +45,8 @@ export interface SessionTerms {
   /** Entries that may be unacknowledged. */
   readonly credit: number;
   readonly acceptedAcks: boolean;
-  /** The tenant's; 0: no limit. */
-  readonly maxEventsPerSecond: number;
+  /** As the session began. */
+  readonly tenantLimits: TenantLimits;
 }
 
 export interface SessionDeps {
@@ -54,7 +55,7 @@ export interface SessionDeps {
     "submit" | "discard" | "retryHintMs" | "waitReason" | "onWaitChange" | "lanes" | "traffic"
   >;
   readonly clock: Clock;
-  readonly rates: Rates;
+  readonly quotas: Pick<Quotas, "admitSome">;
 }
 
 /** So many answers may wait for a client that does not read; then nothing more is read of it. */
@@ -246,7 +247,9 @@ export class Session {
   #takeBatch(first: number, entries: readonly SessionEntry[]): void {
     const sizes = entries.map((entry) => (entry.kind === "event" ? payloadSize(entry.event.payload) : 0));
     const { from, to: within, answers } = this.#intake.judge(first, sizes);
-    const to = from + this.#deps.rates.take(this.terms.tenant, within - from);
+    const { tenant, tenantLimits } = this.terms;
+    const admitted = this.#deps.quotas.admitSome(tenant, tenantLimits, sizes.slice(from, within));
+    const to = from + admitted.passed;
     const events = entries.slice(from, to).map((entry, i) => this.#toEvent(entry, first + from + i));
     let taken = from;
     let refused: readonly Rejection[] = [];
@@ -261,7 +264,7 @@ export class Session {
     }
     if (taken > from && this.#unacked.length < this.terms.credit)
       this.#unacked.push({ upTo: first + taken - 1, takenMs: performance.now() });
-    if (refused.length === 0 && to < within) refused = this.#refuseForRate(first + to, within - to);
+    if (refused.length === 0 && to < within) refused = this.#refuseForRate(first + to, admitted);
     // What credit or duplicates have to say; after an entry without room only that counts.
     for (const answer of refused.length > 0
       ? [...answers.filter(({ sequence }) => sequence < first + from), ...refused]
@@ -322,14 +325,14 @@ export class Session {
     return submission;
   }
 
-  #refuseForRate(sequence: number, entries: number): readonly Rejection[] {
-    const { tenant, maxEventsPerSecond } = this.terms;
-    this.#deps.appender.traffic.counts.quotas.max_events_per_second++;
-    const retryAfterMs = this.#deps.rates.waitMs(tenant, entries);
+  #refuseForRate(
+    sequence: number,
+    { text, retryAfterMs }: ReturnType<Quotas["admitSome"]>,
+  ): readonly Rejection[] {
     return this.#intake.refuse(
       sequence,
       RejectionCode.RATE_LIMITED,
-      `over the tenant's limit of ${maxEventsPerSecond} entries a second on this server; send again from entry ${sequence} after ${retryAfterMs} ms`,
+      `${text}; send again from entry ${sequence} after ${retryAfterMs} ms`,
       retryAfterMs,
     ).answers;
   }

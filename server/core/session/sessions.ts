@@ -17,16 +17,15 @@ import { limits } from "../limits.ts";
 import type { Newsroom } from "../news.ts";
 import type { CallOwner, ClosingReason, OpenCall, OpenCalls } from "../open-call.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
-import type { TenantStore } from "../tenants.ts";
+import type { Quotas } from "../quota/quotas.ts";
 import { ClosedReason, type SessionInput, type SessionOutput, type SessionState } from "./messages.ts";
-import { Rates } from "./rate.ts";
 import { Session, type SessionTerms } from "./session.ts";
 import type { SessionRecord, SessionStore } from "./session-store.ts";
 
 export interface SessionsDeps {
   readonly appender: Appender;
   readonly store: SessionStore;
-  readonly tenants: Pick<TenantStore, "limitsOf">;
+  readonly quotas: Pick<Quotas, "limitsOf" | "admitSome">;
   readonly calls: OpenCalls;
   readonly clock: Clock;
   readonly news: Newsroom;
@@ -103,12 +102,10 @@ interface Attached {
 export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #attached = new Map<string, Attached>();
-  readonly #rates: Rates;
   #cancelTimer = () => {};
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
-    this.#rates = new Rates(deps.clock);
     deps.news.on("cancel_requested", (news) => this.noteCancel(news, news.reason));
     deps.news.on("session_taken", ({ sessionId, epoch }) => {
       const live = this.#attached.get(sessionId)?.session;
@@ -164,7 +161,7 @@ export class Sessions {
     const { sessionId, epoch } = terms;
     if (init.sessionId !== "") this.#deps.news.tell("session_taken", { sessionId, epoch });
     this.#tell("attached", terms, undefined);
-    const session = new Session({ ...this.#deps, rates: this.#rates }, terms);
+    const session = new Session(this.#deps, terms);
     const attached = { session, workflow: init.target.workflow };
     const other = this.#attached.get(terms.sessionId)?.session;
     if (other !== undefined && other.terms.epoch > terms.epoch) session.end(ClosedReason.SUPERSEDED);
@@ -208,9 +205,7 @@ export class Sessions {
       // From now on the older connection takes nothing more; what it took is settled before this one begins.
       this.#attached.get(sessionId)?.session.end(ClosedReason.SUPERSEDED);
     }
-    const limitsOfTenant = await this.#deps.tenants.limitsOf(access.tenant);
-    const maxEventsPerSecond = limitsOfTenant?.maxEventsPerSecond ?? 0;
-    this.#rates.set(access.tenant, maxEventsPerSecond);
+    const tenantLimits = await this.#deps.quotas.limitsOf(access.tenant);
     const command: AttachSession = {
       ...this.#base(access.tenant, streamId, init.lane),
       kind: "attach",
@@ -218,7 +213,7 @@ export class Sessions {
       workflowId: workflow?.workflowId,
       resume,
       leaseMs: limits.sessionLeaseMs,
-      maxSessions: limitsOfTenant?.maxSessions ?? 0,
+      maxSessions: tenantLimits.maxSessions,
     };
     const taken = await this.#submit(command);
     switch (taken.result) {
@@ -234,7 +229,7 @@ export class Sessions {
         this.#deps.appender.traffic.counts.quotas.max_sessions++;
         throw new DomainError(
           "resource_exhausted",
-          "the tenant has as many sessions as its limits allow; close some, or wait until their leases end",
+          `the tenant has all ${tenantLimits.maxSessions} sessions that its limits allow (max_sessions, all servers together); close some, or wait until their leases end`,
           { retryAfterMs: limits.sessionLeaseMs },
         );
       default:
@@ -253,7 +248,7 @@ export class Sessions {
       maxBatch: Math.min(init.maxBatchSize || limits.batchEntries, limits.batchEntries),
       credit: Math.min(init.clientBufferSize || limits.sessionCredit, limits.sessionCredit),
       acceptedAcks: init.acceptedAcks,
-      maxEventsPerSecond,
+      tenantLimits,
     };
     return { terms, taken };
   }
@@ -267,7 +262,7 @@ export class Sessions {
       creditBytes: limits.sessionCreditBytes,
       maxBatchSize: terms.maxBatch,
       queueCapacity: limits.laneEntries[terms.lane],
-      maxEventsPerSecond: terms.maxEventsPerSecond,
+      maxEventsPerSecond: terms.tenantLimits.maxEventsPerSecond,
       rejected: taken.rejections,
     };
   }

@@ -41,7 +41,7 @@ export async function* streamSystemEvents(
       (wanted.size === 0 || wanted.has(event.type)) && (tenant === undefined || event.tenant === tenant),
     ring,
   };
-  const call = deps.calls.open("reader", owner);
+  const call = await deps.calls.openReader(owner);
   const stopListening = call.onClosing(ring);
   signal.addEventListener("abort", ring, { once: true });
   const joined = systemEvents.join(listener);

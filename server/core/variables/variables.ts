@@ -13,6 +13,7 @@ import { DomainError } from "../errors.ts";
 import { payloadSize } from "../event.ts";
 import { limits } from "../limits.ts";
 import { callerPatienceMs, refusedOffer } from "../publish.ts";
+import type { Quotas } from "../quota/quotas.ts";
 import { type Registry, unknownWorkflow } from "../registry.ts";
 import { type Assignment, type Judged, judge } from "./constraints.ts";
 import { Patterns } from "./pattern.ts";
@@ -23,6 +24,7 @@ export interface VariablesDeps {
   readonly appender: Appender;
   readonly registry: Registry;
   readonly variableStore: VariableStore;
+  readonly quotas: Pick<Quotas, "admit">;
   readonly clock: Clock;
 }
 
@@ -216,7 +218,8 @@ export class Variables {
 
   async #submit(access: Access, streamId: string, part: CommandPart): Promise<VariablesResult> {
     const command: Command = { ...base(access.tenant, streamId, part), ...part };
-    const { appender } = this.#deps;
+    const { appender, quotas } = this.#deps;
+    await quotas.admit(access.tenant, command.entries, valueBytes(part));
     const submission = appender.submit(command);
     if (submission.offer !== "queued") throw refusedOffer(appender, command, submission);
     return (await submission.result) as VariablesResult;
@@ -251,6 +254,11 @@ type CommandPart =
       Extract<Command, { kind: "delete_variable" }>,
       "kind" | "workflowId" | "name" | "source" | "expectedVersion"
     >;
+
+const valueBytes = (part: CommandPart): number =>
+  part.kind === "set_variables"
+    ? part.items.reduce((sum, { value }) => sum + Buffer.byteLength(value), 0)
+    : 0;
 
 const base = (tenant: string, streamId: string, part: CommandPart) =>
   ({

@@ -49,7 +49,7 @@ export async function* watchVariables(
 ): AsyncGenerator<WatchMessage> {
   assertMaySee(access);
   const { identity } = await deps.registry.require(access, request.workflowId);
-  const call = deps.calls.open("reader", owner);
+  const call = await deps.calls.openReader(owner);
   try {
     yield* new Watch(deps, access, identity, request, call, signal).run();
   } catch (error) {

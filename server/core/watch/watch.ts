@@ -44,7 +44,7 @@ export async function* watchWorkflows(
   request: WatchRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage> {
-  const call = deps.calls.open("reader", owner);
+  const call = await deps.calls.openReader(owner);
   let changes: TenantChanges | undefined;
   let watcher: Watcher | undefined;
   try {
