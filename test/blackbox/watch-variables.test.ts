@@ -504,6 +504,7 @@ describe("the end", () => {
     await using watch = watching({ workflowId, includeInitialValues: true });
     await watch.open();
     await set(workflowId, "a", 1);
+    await watch.until(() => expect(watch.shown).toEqual(["set a=1 v1"]));
     await close(workflowId);
     await server.acme.workflows.deleteWorkflowTree({ workflowId });
     await ended(watch);
