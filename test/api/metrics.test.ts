@@ -9,7 +9,7 @@ import { limits } from "../../server/core/limits.ts";
 import { startInstance, stopInstance } from "../support/instances.ts";
 import { byText, observe, Recalling } from "../support/memory-call.ts";
 import { risen, type Scrape, scrape } from "../support/metrics.ts";
-import { createTenant, useServer } from "../support/server.ts";
+import { createClients, createTenant, useServer } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { holdStreams } from "../support/stream-lock.ts";
 import { until } from "../support/until.ts";
@@ -215,6 +215,8 @@ test("commits, lanes that fill behind a locked stream, and an accepted event tha
     'tributary_lane_capacity_entries{lane="high"}': limits.laneEntries.high,
     'tributary_lane_pressure{lane="normal"}': 500 / limits.laneEntries.normal,
   });
+  const busy = 'tributary_commit_failures_total{failure="busy"}';
+  await until(async () => expect(risen(before, await metrics(), [busy])[busy]).toBeGreaterThan(0));
   await lock.release();
   await writing;
   await session.durable(20);
@@ -256,6 +258,26 @@ test("two servers of one process count apart, and what one of them says of its b
   for (const each of [before, theirs])
     expect(each.get("tributary_process_cpu_seconds_total")).toBeGreaterThan(0);
   await stopInstance(other);
+});
+
+test("a notice that never came is counted when the tail check has replaced it, and readers have the event", async () => {
+  const deaf = { ...createMemoryBus(), publish: () => {} };
+  const instance = await startInstance(server.database.url, {}, deaf);
+  const clients = createClients(instance.url, server.acme.key);
+  const workflowId = await newWorkflow(clients);
+  const reader = follow((call) => clients.streams.streamWorkflow({ workflowId, options: latest }, call));
+  await reader.open();
+  await publish(clients, tokens(workflowId, 3));
+  await until(() => expect(reader.events).toHaveLength(3));
+  const healed = async () => {
+    const now = await scrape(instance.url);
+    return ["notice", "tail_check"].map((by) => now.get(`tributary_notices_healed_total{by="${by}"}`));
+  };
+  await until(async () => expect(await healed()).toEqual([0, 1]));
+  const delay = (await scrape(instance.url)).get("tributary_delivery_latency_seconds_sum");
+  expect(delay).toBeGreaterThan(0);
+  await reader[Symbol.asyncDispose]();
+  await stopInstance(instance);
 });
 
 test("what retention takes is counted, and so are queries that wait for a connection", async () => {
