@@ -3,11 +3,13 @@ import { createClient } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { AckLevel, EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
-import { FlowAction, Priority } from "../../gen/tributary/v1/session_pb.ts";
+import { FlowAction, Priority, RejectionCode } from "../../gen/tributary/v1/session_pb.ts";
+import { createMemoryBus } from "../../server/bus/memory-bus.ts";
 import { limits } from "../../server/core/limits.ts";
+import { startInstance, stopInstance } from "../support/instances.ts";
 import { byText, observe, Recalling } from "../support/memory-call.ts";
 import { risen, type Scrape, scrape } from "../support/metrics.ts";
-import { createTenant, useServer } from "../support/server.ts";
+import { createClients, createTenant, useServer } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { holdStreams } from "../support/stream-lock.ts";
 import { until } from "../support/until.ts";
@@ -19,7 +21,7 @@ import { begin, texts } from "./session-world.ts";
 import { sse } from "./sse-client.ts";
 import { follow, type Subscription } from "./subscription.ts";
 import { transportsOf } from "./transports.ts";
-import { newWorkflow, publish, repeat, token } from "./trees.ts";
+import { createWorkflow, newWorkflow, publish, repeat, token } from "./trees.ts";
 
 const server = useServer();
 const latest = { start: { case: "latest" as const, value: true } };
@@ -213,6 +215,8 @@ test("commits, lanes that fill behind a locked stream, and an accepted event tha
     'tributary_lane_capacity_entries{lane="high"}': limits.laneEntries.high,
     'tributary_lane_pressure{lane="normal"}': 500 / limits.laneEntries.normal,
   });
+  const busy = 'tributary_commit_failures_total{failure="busy"}';
+  await until(async () => expect(risen(before, await metrics(), [busy])[busy]).toBeGreaterThan(0));
   await lock.release();
   await writing;
   await session.durable(20);
@@ -232,5 +236,88 @@ test("commits, lanes that fill behind a locked stream, and an accepted event tha
   await rise(now, {
     tributary_events_dropped_total: 1,
     'tributary_rejections_total{reason="workflow_closed"}': 0,
+  });
+});
+
+test("two servers of one process count apart, and what one of them says of its bus and its connections is its own", async () => {
+  const bus = { ...createMemoryBus(), dropped: () => 7, degraded: () => "NATS is away" };
+  const other = await startInstance(server.database.url, { POOL_SIZE: "3" }, bus);
+  const before = await metrics();
+  await newWorkflow(server.clients(server.acme.key));
+  const theirs = await scrape(other.url);
+  expect(risen(before, await metrics(), ["tributary_events_published_total"])).toEqual({
+    tributary_events_published_total: 1,
+  });
+  expect(theirs.get("tributary_events_published_total")).toBe(0);
+  expect(theirs.get("tributary_notices_dropped_total")).toBe(7);
+  expect(theirs.get("tributary_pool_capacity")).toBe(3);
+  expect(theirs.get('tributary_status{status="degraded: bus"}')).toBe(1);
+  expect(theirs.get('tributary_status{status="healthy"}')).toBe(0);
+  expect(before.get('tributary_status{status="healthy"}')).toBe(1);
+  // What is of the process both tell.
+  for (const each of [before, theirs])
+    expect(each.get("tributary_process_cpu_seconds_total")).toBeGreaterThan(0);
+  await stopInstance(other);
+});
+
+test("a notice that never came is counted when the tail check has replaced it, and readers have the event", async () => {
+  const deaf = { ...createMemoryBus(), publish: () => {} };
+  const instance = await startInstance(server.database.url, {}, deaf);
+  const clients = createClients(instance.url, server.acme.key);
+  const workflowId = await newWorkflow(clients);
+  const reader = follow((call) => clients.streams.streamWorkflow({ workflowId, options: latest }, call));
+  await reader.open();
+  await publish(clients, tokens(workflowId, 3));
+  await until(() => expect(reader.events).toHaveLength(3));
+  const healed = async () => {
+    const now = await scrape(instance.url);
+    return ["notice", "tail_check"].map((by) => now.get(`tributary_notices_healed_total{by="${by}"}`));
+  };
+  await until(async () => expect(await healed()).toEqual([0, 1]));
+  const delay = (await scrape(instance.url)).get("tributary_delivery_latency_seconds_sum");
+  expect(delay).toBeGreaterThan(0);
+  await reader[Symbol.asyncDispose]();
+  await stopInstance(instance);
+});
+
+test("what retention takes is counted, and so are queries that wait for a connection", async () => {
+  const before = await metrics();
+  const { workflowId } = await createWorkflow(server.acme, { retention: { maxEvents: 4n } });
+  await publish(server.acme, tokens(workflowId, 20));
+  await rise(before, { tributary_events_published_total: 21, tributary_events_trimmed_total: 17 });
+  // Five connections, and eight who want one that does not come free.
+  const lock = await server.pool.connect();
+  await lock.query("begin; lock table variable in access exclusive mode");
+  const asking = repeat(8, () => server.acme.variables.listVariables({ workflowId }));
+  await be({ 'tributary_pool_connections{state="busy"}': 5, 'tributary_pool_connections{state="idle"}': 0 });
+  await until(async () => expect((await metrics()).get("tributary_pool_waiting")).toBeGreaterThanOrEqual(3));
+  await lock.query("rollback");
+  lock.release();
+  await Promise.all(asking);
+  await be({ tributary_pool_waiting: 0, 'tributary_pool_connections{state="busy"}': 0 });
+});
+
+test("what a lane has no room for is a rejection, each call that was refused one", async () => {
+  const crowd = await createTenant(server.admin, "crowd");
+  const workflowId = await newWorkflow(crowd);
+  const lock = await holdStreams(server.database.url, workflowId);
+  const before = await metrics();
+  // A tenant may hold half of the lane's 64 MiB.
+  const payload = "x".repeat(1024 * 1024 - 1024);
+  const event = {
+    workflowExecutionId: workflowId,
+    taskExecutionId: "t",
+    type: EventType.DATA,
+    payload,
+  };
+  const codes = repeat(40, () => codeOf(crowd.tasks.streamTaskData({ ...event, waitForDurable: true })));
+  const overloaded = 'tributary_rejections_total{reason="overloaded"}';
+  const refused = async () => (await metrics()).get(overloaded) ?? 0;
+  await until(async () => expect((await refused()) - (before.get(overloaded) ?? 0)).toBeGreaterThan(4));
+  await lock.release();
+  const found = (await Promise.all(codes)).filter((code) => code === "ResourceExhausted").length;
+  await rise(before, {
+    [overloaded]: found,
+    tributary_events_published_total: 40 - found,
   });
 });

@@ -4,7 +4,7 @@ import { type FollowMessage, type FollowRequest, follow } from "../../server/cor
 import type { Gate } from "../../server/core/gate.ts";
 import { LiveStream } from "../../server/core/live-stream.ts";
 import type { Closing } from "../../server/core/open-call.ts";
-import type { EventStore, PageRequest } from "../../server/core/ports.ts";
+import type { EventStore, Notice, PageRequest } from "../../server/core/ports.ts";
 import { Traffic } from "../../server/core/traffic.ts";
 import { anEvent } from "./commands.ts";
 import { readAll } from "./core-server.ts";
@@ -18,6 +18,7 @@ const isEnd = ({ type }: StoredEvent) => type === EventType.WORKFLOW_COMPLETED;
 export class FakeStream {
   readonly clock = new ManualClock();
   readonly events: StoredEvent[] = [];
+  readonly traffic = new Traffic();
   readonly live: LiveStream;
   /** Pages that were read. */
   pages = 0;
@@ -30,11 +31,17 @@ export class FakeStream {
       0,
       { store: this.store, clock: this.clock, onFailure: () => {} },
       window,
-      new Traffic().openStream(readAll.owner),
+      this.traffic.openStream(readAll.owner),
     );
   }
 
   append(...events: Partial<NewEvent>[]): this {
+    this.live.onNotice(this.commit(...events));
+    return this;
+  }
+
+  /** Stores, and gives the notice that tells of it. */
+  commit(...events: Partial<NewEvent>[]): Notice {
     const from = this.events.length + 1;
     const entries = events.map((event, i) => ({
       ...anEvent({ workflowId, ...event }),
@@ -42,8 +49,7 @@ export class FakeStream {
       recordedMs: 1,
     }));
     this.events.push(...entries);
-    this.live.onNotice({ streamId: "stream", from, to: this.events.length, entries });
-    return this;
+    return { streamId: "stream", from, to: this.events.length, entries };
   }
 
   get store(): Pick<EventStore, "readScope" | "readPage" | "readParents"> {
