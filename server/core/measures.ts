@@ -1,6 +1,7 @@
 /**
  * What is worth a distribution and not only a sum. A port: core says what happened, at most once for a commit, an ack or a
- * message; server/metrics keeps the histograms.
+ * message; server/metrics keeps the histograms. Commits and acks are timed by `performance.now`, since the clock of core counts
+ * whole ms; nothing is decided by it.
  */
 export type Measure =
   /** Entries of a group commit. */

@@ -48,7 +48,7 @@ export class FakeStream {
       offset: from + i,
       recordedMs: 1,
     }));
-    this.events.push(...entries);
+    for (const entry of entries) this.events.push(entry); // there may be more than a call takes arguments
     return { streamId: "stream", from, to: this.events.length, entries };
   }
 
