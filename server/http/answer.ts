@@ -1,7 +1,7 @@
 /** Plain HTTP answers: JSON for programs, with the same codes and texts as the RPCs. */
 import type { Http2ServerResponse } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { retryAfterMs } from "../rpc/error-mapping.ts";
 
 /** Connect code → HTTP status on the routes of this server (contract §3 and §5). */
 const statuses: Partial<Record<Code, number>> = {
@@ -38,11 +38,8 @@ export function answerJson(
 export function answerError(response: Http2ServerResponse, error: ConnectError): void {
   const headers: Record<string, string> =
     error.code === Code.Unauthenticated ? { "www-authenticate": "Bearer" } : {};
-  const [retry] = error.findDetails(RetryInfoSchema);
-  if (retry?.retryDelay !== undefined) {
-    const { seconds, nanos } = retry.retryDelay;
-    headers["retry-after"] = String(Math.max(1, Math.ceil(Number(seconds) + nanos / 1e9)));
-  }
+  const waitMs = retryAfterMs(error);
+  if (waitMs !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(waitMs / 1000)));
   answerJson(
     response,
     statuses[error.code] ?? 500,

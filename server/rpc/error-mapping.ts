@@ -98,6 +98,12 @@ const toDuration = (ms: number) => ({
   nanos: (ms % 1000) * 1_000_000,
 });
 
+/** What an error says of trying again; undefined: nothing. */
+export function retryAfterMs(error: ConnectError): number | undefined {
+  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+}
+
 /** The client left: with the signal, or in the middle of a message, which is noticed before the signal. */
 const isBroken = (error: Error): boolean =>
   error.name === "AbortError" || ("code" in error && brokenCodes.has(error.code));

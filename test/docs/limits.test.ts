@@ -26,6 +26,10 @@ const files: Record<string, string> = {
   sdkReading: "client/read/subscription.ts",
   sdkShared: "client/read/shared-call.ts",
   sessions: "server/core/session/sessions.ts",
+  rates: "server/core/quota/rates.ts",
+  limitsCache: "server/core/quota/limits-cache.ts",
+  readers: "server/core/quota/readers.ts",
+  workflows: "server/core/workflows.ts",
   authenticator: "server/auth/authenticator.ts",
   revocation: "server/auth/revocation-sweep.ts",
 };
