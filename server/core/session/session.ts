@@ -411,6 +411,8 @@ export class Session {
     if (first?.why === "fenced") {
       this.#chain.broken = true;
       this.end(ClosedReason.SUPERSEDED);
+      // Whatever it was about to end for: another connection decides what becomes of the session.
+      if (this.#ending !== undefined) this.#ending = { ...this.#ending, reason: ClosedReason.SUPERSEDED };
       return;
     }
     if (first?.why === "skipped") {

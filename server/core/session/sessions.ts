@@ -405,7 +405,9 @@ export class Sessions {
   /** Refused by the epoch: by another connection, or by somebody who ended the session. */
   async #whoTookIt({ sessionId }: SessionTerms): Promise<ClosedReason> {
     const found = await this.#deps.store.find(sessionId).catch(() => undefined);
-    return (found?.closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED;
+    const reason = (found?.closedReason as ClosedReason | undefined) ?? ClosedReason.SUPERSEDED;
+    // Closed by the other connection's client, not by this one's, which may have more to say.
+    return reason === ClosedReason.CLIENT ? ClosedReason.SUPERSEDED : reason;
   }
 
   #endCommand(terms: SessionTerms, reason: ClosedReason): EndSession {
