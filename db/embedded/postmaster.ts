@@ -8,12 +8,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Binaries } from "./binaries.ts";
 import { type DataFolder, unusable } from "./data-folder.ts";
 import { EmbeddedPostgresError, errorCode } from "./errors.ts";
+import { freePort } from "./free-port.ts";
 import { type Launcher, toCommand } from "./launcher.ts";
 import { boundLog, logSize } from "./log-file.ts";
 import { isAlive, isPostmasterOf } from "./process-table.ts";
@@ -59,6 +59,7 @@ export async function spawnPostmaster(
   settings: Readonly<Record<string, string>>,
   ignorePid: number | undefined,
 ): Promise<SpawnedPostmaster> {
+  // If somebody takes it first, Postgres gives up and is started again with another.
   const port = await freePort();
   const all: Record<string, string> = {
     max_connections: "60",
@@ -139,16 +140,4 @@ export async function stopPostmaster(pid: number, cluster: string, graceMs: numb
 
 export async function isRunning(pid: number, cluster: string): Promise<boolean> {
   return (await isPostmasterOf(pid, cluster)) !== "no";
-}
-
-/** Free just now; if somebody takes it first, Postgres gives up and is started again with another. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("a listening socket has no port");
-  return address.port;
 }

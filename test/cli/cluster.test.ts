@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { describeWith } from "../support/describe-with.ts";
 import { natsServer } from "../support/nats.ts";
 import { until } from "../support/until.ts";
 
@@ -67,7 +68,7 @@ async function dataFolder(pids: readonly number[]): Promise<string> {
   return folder;
 }
 
-describe.skipIf(natsServer.missing !== undefined)("npm run cluster", () => {
+describeWith(natsServer, "npm run cluster", () => {
   test("serves at three instances, brings a killed one back, drains at Ctrl-C and leaves nothing behind", {
     timeout: 120_000,
   }, async () => {

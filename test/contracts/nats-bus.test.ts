@@ -1,13 +1,14 @@
 /** The bus over a real nats-server: within one instance, and from one to another. */
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll } from "vitest";
 import { createNatsBus } from "../../server/bus/nats-bus.ts";
 import { systemClock } from "../../server/core/clock.ts";
 import type { Bus } from "../../server/core/ports.ts";
 import { newId } from "../support/database.ts";
+import { describeWith } from "../support/describe-with.ts";
 import { natsServer, startNats, type TestNats } from "../support/nats.ts";
 import { busContract } from "./bus-contract.ts";
 
-describe.skipIf(natsServer.missing !== undefined)("NATS", () => {
+describeWith(natsServer, "NATS", () => {
   let nats: TestNats;
   beforeAll(async () => {
     nats = await startNats();

@@ -8,6 +8,7 @@ import { systemClock } from "../../server/core/clock.ts";
 import type { StoredEvent } from "../../server/core/event.ts";
 import type { Bus, Notice, SignalBody } from "../../server/core/ports.ts";
 import { newId } from "../support/database.ts";
+import { describeWith } from "../support/describe-with.ts";
 import { natsServer, startNats, type TestNats } from "../support/nats.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
@@ -27,7 +28,7 @@ const withEntries = (streamId: string, from: number, payloads: readonly string[]
   }),
 });
 
-describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
+describeWith(natsServer, "with NATS", () => {
   let nats: TestNats;
   let buses: Bus[];
   beforeEach(async () => {
@@ -320,7 +321,7 @@ describe.skipIf(natsServer.missing !== undefined)("with NATS", () => {
   });
 });
 
-describe.skipIf(natsServer.missing !== undefined)("with a NATS that checks who comes", () => {
+describeWith(natsServer, "with a NATS that checks who comes", () => {
   const users = `authorization { users: [
     { user: "trib", password: "s3cr%t/", permissions: { publish: "test.>", subscribe: "test.>" } },
     { user: "dumb", password: "pw", permissions: { publish: "nothing", subscribe: "test.>" } }

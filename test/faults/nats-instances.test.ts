@@ -2,13 +2,14 @@
  * Two instances over one Postgres and one NATS: what is written at one is read at the other at once; while NATS is away
  * the same, slower, and said so; when it is back, at once again.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { SystemEventType } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import type { RunningServer } from "../../server/main.ts";
 import { sse } from "../api/sse-client.ts";
 import { follow, type Subscription } from "../api/subscription.ts";
 import { newWorkflow, publish, repeat, token } from "../api/trees.ts";
+import { describeWith } from "../support/describe-with.ts";
 import { readyOf, startInstance, stopInstance } from "../support/instances.ts";
 import { natsServer, startNats, type TestNats } from "../support/nats.ts";
 import { adminKey, type Clients, createClients, useServer } from "../support/server.ts";
@@ -20,7 +21,7 @@ import { Watching } from "../watch/watching.ts";
 /** Its database and tenants are shared. */
 const server = useServer();
 
-describe.skipIf(natsServer.missing !== undefined)("two instances with NATS", () => {
+describeWith(natsServer, "two instances with NATS", () => {
   let nats: TestNats;
   const instances: RunningServer[] = [];
   let here: Clients;

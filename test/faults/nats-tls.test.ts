@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generate } from "selfsigned";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeWith } from "../support/describe-with.ts";
 import { natsServer, startNats, type TestNats } from "../support/nats.ts";
 import { adminKey, useServer } from "../support/server.ts";
 import { spawnServer } from "../support/spawned-server.ts";
@@ -11,7 +12,7 @@ import { spawnServer } from "../support/spawned-server.ts";
 /** Its database is shared. */
 const server = useServer();
 
-describe.skipIf(natsServer.missing !== undefined)("a NATS with TLS", () => {
+describeWith(natsServer, "a NATS with TLS", () => {
   let folder: string;
   let nats: TestNats;
   const file = (name: string) => join(folder, name);

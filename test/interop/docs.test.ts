@@ -5,7 +5,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
+import { describeWith } from "../support/describe-with.ts";
 import { useServer } from "../support/server.ts";
 import { findCurl, findPythonWithGrpc } from "../support/tools.ts";
 import { blocksOf } from "./blocks.ts";
@@ -51,7 +52,7 @@ test("the commands of grpcurl make the calls that those of buf curl make", () =>
   expect(calls.length).toBe(5);
 });
 
-describe.skipIf(curl.missing)(`curl${curl.missing === undefined ? "" : ` (${curl.missing})`}`, () => {
+describeWith(curl, "curl", () => {
   test("does what the page says", async () => {
     const output = await run(blocks.filter((block) => /^curl /m.test(block)).join("\n"));
     expect(output).toContain('"name":"by hand"');
@@ -61,7 +62,7 @@ describe.skipIf(curl.missing)(`curl${curl.missing === undefined ? "" : ` (${curl
   });
 });
 
-describe.skipIf(python.missing)(`Python${python.missing === undefined ? "" : ` (${python.missing})`}`, () => {
+describeWith(python, "Python", () => {
   test("publishes and follows with the page's script", async () => {
     await run("npx buf build -o tributary.binpb");
     expect(blockWith("pip install")).toContain("\nnpx buf build -o tributary.binpb\n");

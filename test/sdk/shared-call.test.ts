@@ -98,8 +98,9 @@ test("a loop that is left between two messages leaves the call too", async () =>
 test("one that cannot be is thrown to its own reader, and the others go on", async () => {
   const id = await newWorkflow(server.acme);
   const good = watch(follow(id));
+  const theirs = await newWorkflow(server.globex);
   const bad = watch(follow(crypto.randomUUID()));
-  const foreign = watch(follow(await newWorkflow(server.globex)));
+  const foreign = watch(follow(theirs));
   const failures = await Promise.allSettled([bad.done, foreign.done]);
   expect(failures.map((failure) => "reason" in failure && String(failure.reason))).toEqual([
     expect.stringContaining("not_found"),

@@ -3,11 +3,11 @@
  * a clock of its own. It is killed and started again on the same port, so clients find it where it was.
  */
 import { writeFileSync } from "node:fs";
+import { freePort } from "../../../db/embedded/free-port.ts";
 import { adminKey } from "../../support/server.ts";
 import { type SpawnedServer, spawnServer } from "../../support/spawned-server.ts";
 import type { Patch } from "./broken-build.ts";
 import { addNoise, type Noise } from "./bus-noise.ts";
-import { freePort } from "./free-port.ts";
 import { type Link, openLink } from "./link.ts";
 
 export interface InstanceOptions {

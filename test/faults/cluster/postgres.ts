@@ -6,11 +6,11 @@ import { chmod, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../db/embedded/embedded-postgres.ts";
+import { freePort } from "../../../db/embedded/free-port.ts";
 import { isAlive } from "../../../db/embedded/process-table.ts";
 import { watchCluster } from "../../support/cluster.ts";
 import { removeTestCluster } from "../../support/cluster-watchdog.ts";
 import { until } from "../../support/until.ts";
-import { freePort } from "./free-port.ts";
 
 /** Fast: sessions are ended. Immediate: nothing is written. Kill: as a crash. */
 export const stops = { fast: "SIGINT", immediate: "SIGQUIT", kill: "SIGKILL" } as const;

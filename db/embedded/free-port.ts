@@ -1,4 +1,4 @@
-/** A port of the loopback address that nobody listens on just now. */
+/** A port of the loopback address that nobody listens on just now. Somebody else may take it first. */
 import { once } from "node:events";
 import { createServer } from "node:net";
 
@@ -9,6 +9,6 @@ export async function freePort(): Promise<number> {
   const address = server.address();
   server.close();
   await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
+  if (address === null || typeof address === "string") throw new Error("a listening socket has no port");
   return address.port;
 }
