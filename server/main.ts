@@ -43,7 +43,7 @@ import { Peers } from "./core/system/peers.ts";
 import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
-import type { TenantStore } from "./core/tenants.ts";
+import { noLimits, type TenantStore } from "./core/tenants.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
@@ -458,13 +458,7 @@ async function openDevelopmentMode(config: Config, tenants: TenantStore): Promis
   await tenants.createTenant({
     slug: devTenant,
     displayName: "Development",
-    limits: {
-      maxStreams: 0,
-      maxSessions: 0,
-      maxEventsPerSecond: 0,
-      maxBytesPerSecond: 0,
-      maxOpenWorkflows: 0,
-    },
+    limits: noLimits,
     retentionMs: 0,
     retentionEvents: 0,
   });

@@ -1,4 +1,6 @@
 /** Tenants and their keys as the administration sees them. */
+
+/** 0: no limit. */
 export interface TenantLimits {
   readonly maxStreams: number;
   readonly maxSessions: number;
@@ -6,6 +8,14 @@ export interface TenantLimits {
   readonly maxBytesPerSecond: number;
   readonly maxOpenWorkflows: number;
 }
+
+export const noLimits: TenantLimits = {
+  maxStreams: 0,
+  maxSessions: 0,
+  maxEventsPerSecond: 0,
+  maxBytesPerSecond: 0,
+  maxOpenWorkflows: 0,
+};
 
 export interface Tenant {
   readonly slug: string;

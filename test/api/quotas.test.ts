@@ -72,6 +72,26 @@ const one = ({ tasks }: Clients, workflowExecutionId: string, value = "x") =>
     waitForDurable: true,
   });
 
+test("the largest limits are kept and let everything pass; beyond them is refused by the field", async () => {
+  const most = 2 ** 31 - 1;
+  const { clients, slug } = await tenantWith({
+    maxStreams: most,
+    maxSessions: most,
+    maxEventsPerSecond: most,
+    maxBytesPerSecond: BigInt(Number.MAX_SAFE_INTEGER),
+    maxOpenWorkflows: most,
+  });
+  const workflowId = await newWorkflow(clients);
+  await openSession(clients, workflowId);
+  await one(clients, workflowId);
+  expect(await readAll(clients, workflowId)).toHaveLength(2);
+  for (const field of ["maxStreams", "maxSessions", "maxEventsPerSecond", "maxOpenWorkflows"]) {
+    const error = await errorOf(setLimits(slug, { [field]: most + 1 }));
+    expect(error.code, field).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toContain(`limits.${field.replaceAll(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}`);
+  }
+});
+
 describe("the rate of writing", () => {
   /** In debt for minutes, whatever it writes next. */
   async function indebted() {

@@ -4,10 +4,10 @@ import { createMemoryBus } from "../../server/bus/memory-bus.ts";
 import { createCounts } from "../../server/core/counts.ts";
 import { DomainError } from "../../server/core/errors.ts";
 import { Newsroom } from "../../server/core/news.ts";
-import { LimitsCache, noLimits } from "../../server/core/quota/limits-cache.ts";
+import { LimitsCache } from "../../server/core/quota/limits-cache.ts";
 import { Rates } from "../../server/core/quota/rates.ts";
 import { Readers } from "../../server/core/quota/readers.ts";
-import type { TenantLimits } from "../../server/core/tenants.ts";
+import { noLimits, type TenantLimits } from "../../server/core/tenants.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 
 const rate = (entriesPerSecond: number, bytesPerSecond = 0) => ({ entriesPerSecond, bytesPerSecond });

@@ -260,6 +260,7 @@ const both = (one: Limit, other: Limit): Limit => ({
 
 const value = create(ValueSchema, { kind: { case: "nullValue", value: NullValue.NULL_VALUE } });
 const page = upTo(1000);
+const number31 = upTo(2 ** 31 - 1);
 
 /** Message, field, limit. Messages in a list or field are made valid by their own rows. */
 const table: Record<string, Record<string, Limit>> = {
@@ -409,7 +410,13 @@ const table: Record<string, Record<string, Limit>> = {
     workflow_ids: both(many(lower, 1, 100), { ...each(uuid), accepted: [uuid.accepted] }),
     ttl_seconds: upTo(3600),
   },
-  TenantLimits: { max_bytes_per_second: number53 },
+  TenantLimits: {
+    max_streams: number31,
+    max_sessions: number31,
+    max_events_per_second: number31,
+    max_bytes_per_second: number53,
+    max_open_workflows: number31,
+  },
   Tenant: { slug, display_name: text, retention_ms: milliseconds, retention_events: number53 },
   CreateTenantRequest: { slug, display_name: text, retention_ms: milliseconds, retention_events: number53 },
   UpdateTenantRequest: { slug, display_name: text, retention_ms: milliseconds, retention_events: number53 },

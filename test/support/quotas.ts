@@ -1,6 +1,6 @@
 /** Quotas of tenants that have no limits. */
-import { noLimits } from "../../server/core/quota/limits-cache.ts";
 import type { Quotas } from "../../server/core/quota/quotas.ts";
+import { noLimits } from "../../server/core/tenants.ts";
 
 export const noQuotas: Pick<Quotas, "limitsOf" | "admit" | "admitInTurn" | "admitSome"> = {
   limitsOf: () => Promise.resolve(noLimits),

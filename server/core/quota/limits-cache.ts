@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Newsroom } from "../news.ts";
-import type { TenantLimits, TenantStore } from "../tenants.ts";
+import { noLimits, type TenantLimits, type TenantStore } from "../tenants.ts";
 
 export interface LimitsCacheDeps {
   readonly store: Pick<TenantStore, "limitsOf" | "limitsOfMany">;
@@ -22,14 +22,6 @@ const idleMs = 60_000;
 const mostTenants = 10_000;
 /** A call waits so long for limits that are not known yet, ms. */
 const loadMs = 1000;
-
-export const noLimits: TenantLimits = {
-  maxStreams: 0,
-  maxSessions: 0,
-  maxEventsPerSecond: 0,
-  maxBytesPerSecond: 0,
-  maxOpenWorkflows: 0,
-};
 
 interface Entry {
   limits: TenantLimits;
