@@ -53,6 +53,7 @@ import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
+import { valuesFor } from "./rpc/response-sink.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
@@ -369,10 +370,12 @@ async function open(
         }),
     },
     findMistake: createFindMistake(services),
-    rpc: (fallback: Handler) =>
-      connectNodeAdapter({
+    rpc(fallback: Handler) {
+      let answering: Parameters<Handler>[1] | undefined;
+      const adapter = connectNodeAdapter({
         routes: (router) => registerServices(router, deps),
         fallback: fallback as never,
+        contextValues: () => valuesFor(answering),
         requestGate: accessGate(authenticator, logBug),
         interceptors: [errorInterceptor(logBug), validationInterceptor],
         readMaxBytes: limits.messageBytesIn,
@@ -380,7 +383,12 @@ async function open(
         // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
         // takes a second a MiB, and a compressor's buffers would hide a slow reader.
         compressMinBytes: Number.MAX_SAFE_INTEGER,
-      }) as Handler,
+      }) as Handler;
+      return (request, response) => {
+        answering = response; // asked for before this returns
+        adapter(request, response);
+      };
+    },
   });
   const port = await openPort(
     { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },

@@ -19,6 +19,7 @@ import type { Closing, OpenCall } from "./open-call.ts";
 import { afterIdleMs, Pace, storeRetryMs } from "./pace.ts";
 import { type EventFilter, type EventStore, type Page, type ScopeKey, StoreError } from "./ports.ts";
 import type { Scope, ScopeReader } from "./scope.ts";
+import type { Sink } from "./sink.ts";
 import { Throttle } from "./throttle.ts";
 import type { StreamOwner } from "./traffic.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -82,9 +83,10 @@ export async function* follow(
   call: Pick<OpenCall, "closing" | "onClosing">,
   signal: AbortSignal,
   gate: Gate = openGate,
+  sink?: Sink,
 ): AsyncGenerator<FollowMessage> {
   const live = await deps.hub.acquire(request.streamId, request.owner);
-  const reader = new Reader(deps, request, live, call, signal, gate);
+  const reader = new Reader(deps, request, live, call, signal, gate, sink);
   try {
     yield* reader.run();
   } finally {
@@ -101,11 +103,14 @@ class Reader implements ScopeReader {
   readonly #signal: AbortSignal;
   readonly #wakeup = new Wakeup();
   /** Something for it may have changed. */
-  readonly ring = () => this.#wakeup.ring();
+  readonly ring = () => {
+    if (!this.#isParked || !this.#passOn()) this.#wakeup.ring();
+  };
   readonly #gate: Gate;
   readonly #filter: Test | undefined;
   readonly #conflated: ReadonlySet<number> | undefined;
   readonly #throttle: Throttle | undefined;
+  readonly #sink: Sink | undefined;
   readonly #stopListening: () => void;
   #scope: Scope | undefined;
   /** Everything up to here was sent or does not concern this reader. */
@@ -121,6 +126,10 @@ class Reader implements ScopeReader {
   /** The page after the one that was given last. */
   #ahead: { readonly cursor: number; readonly page: Promise<Page | undefined> } | undefined;
   readonly #pace: Pace;
+  /** It has everything and waits, and what it said has gone out. */
+  #isParked = false;
+  /** Its sink has no room. */
+  #isFull = false;
 
   constructor(
     deps: FollowDeps,
@@ -129,6 +138,7 @@ class Reader implements ScopeReader {
     call: Pick<OpenCall, "closing" | "onClosing">,
     signal: AbortSignal,
     gate: Gate,
+    sink: Sink | undefined,
   ) {
     this.#deps = deps;
     this.#request = request;
@@ -140,6 +150,14 @@ class Reader implements ScopeReader {
     this.#filter = both(toTest(filter), request.matches);
     if (conflateTypes.length > 0) this.#conflated = new Set(conflateTypes);
     if (minIntervalMs > 0) this.#throttle = new Throttle(deps.clock, minIntervalMs);
+    // Slots in time are the loop's.
+    this.#sink = this.#throttle === undefined ? sink : undefined;
+    if (this.#sink !== undefined) {
+      this.#sink.onRoom = () => {
+        this.#isFull = false;
+        this.ring();
+      };
+    }
     gate.onChange(this.ring);
     this.#stopListening = call.onClosing(this.ring);
     signal.addEventListener("abort", this.ring, { once: true });
@@ -190,7 +208,9 @@ class Reader implements ScopeReader {
       const due = this.#due();
       if (due !== undefined) yield due;
       else if (source !== undefined || !this.#pace.isIdle) {
+        this.#isParked = source === undefined && this.#sink !== undefined;
         await this.#pace.wait(pauseMs > 0 ? pauseMs : undefined, source === undefined);
+        this.#isParked = false;
       } else return yield { kind: "closing", reason: "idle_timeout", reconnectAfterMs: afterIdleMs };
     }
     // Not a plain return: to the caller that would look like a complete stream. The reason says why, a deadline for instance.
@@ -203,6 +223,7 @@ class Reader implements ScopeReader {
     this.#stopListening();
     this.#signal.removeEventListener("abort", this.ring);
     this.#pace.stop();
+    this.#sink?.close();
     if (this.#scope !== undefined) this.#live.leave(this.#scope, this);
     this.#scope = undefined;
   }
@@ -257,6 +278,23 @@ class Reader implements ScopeReader {
     this.#cursor = taken.cursor;
     if (credit === 0 && taken.cursor < taken.tail) this.#heldAt = taken.cursor;
     return taken.events;
+  }
+
+  /** Gives the sink what the window has for it. False: there is something else to do, which is the loop's. */
+  #passOn(): boolean {
+    const scope = this.#scope;
+    if (scope === undefined || this.#signal.aborted || this.#live.deleted || this.#call.closing !== undefined)
+      return false;
+    while (!this.#isFull) {
+      const source = this.#pending(scope);
+      if (source === undefined) break;
+      if (source === "store") return false;
+      const events = this.#takeFromWindow(scope);
+      if (events.length === 0) continue;
+      this.#note(events, source);
+      this.#isFull = !(this.#sink as Sink).write(events);
+    }
+    return scope.finalOffset === undefined || this.#cursor < scope.finalOffset;
   }
 
   #newBatch(filter: Test | undefined): Batch {
@@ -368,6 +406,12 @@ class Reader implements ScopeReader {
   }
 
   #events(events: readonly SentEvent[], from: Source): FollowMessage {
+    this.#note(events, from);
+    return { kind: "events", events };
+  }
+
+  /** They are on their way. */
+  #note(events: readonly SentEvent[], from: Source): void {
     this.#pace.noteEvents();
     this.#throttle?.sent();
     this.#gate.spend(events.length);
@@ -380,7 +424,6 @@ class Reader implements ScopeReader {
       oldestMs: oldest.offset > this.#cameAt ? oldest.recordedMs : undefined,
     });
     traffic.saw(events.at(-1));
-    return { kind: "events", events };
   }
 
   /** What waits for credit? Then nobody need look again. */

@@ -8,6 +8,7 @@ import { type MultiplexInput, type MultiplexOutput, multiplex, type Start } from
 import type { CallOwner, OpenCall, OpenCalls } from "./open-call.ts";
 import type { EventFilter, ScopeKey } from "./ports.ts";
 import type { Registry } from "./registry.ts";
+import type { Sink } from "./sink.ts";
 
 export interface SubscribeDeps extends FollowDeps {
   readonly registry: Registry;
@@ -35,7 +36,10 @@ export interface SubscribeOptions {
   readonly expectedEpoch: number;
 }
 
-/** The first message is `opened`; what is wrong with the request is thrown before it. */
+/**
+ * The first message is `opened`; what is wrong with the request is thrown before it. With a sink, events may go there instead
+ * of being yielded, while the caller waits for the next message and has sent all before it.
+ */
 export async function* subscribe(
   deps: SubscribeDeps,
   access: Access,
@@ -43,12 +47,13 @@ export async function* subscribe(
   target: Target,
   options: SubscribeOptions,
   signal: AbortSignal,
+  sink?: Sink,
 ): AsyncGenerator<FollowMessage> {
   const { identity } = await deps.registry.require(access, target.workflowId);
   const request = toFollowRequest(access, identity, target, options);
   const call = await deps.calls.openReader(owner);
   try {
-    yield* follow(deps, request, call, signal);
+    yield* follow(deps, request, call, signal, undefined, sink);
   } catch (error) {
     throw noted(deps, identity, error);
   } finally {

@@ -39,25 +39,36 @@ const tags = {
   replaced: tagOf(EventSchema, "replaced", varint),
 };
 
-const encoded = new WeakMap<readonly SentEvent[], Uint8Array>();
+/** Before the message in a frame: no flag, its length in four bytes, and the tag of the answer's first field. */
+const headSize = 6;
+
+const frames = new WeakMap<readonly SentEvent[], Buffer>();
+
+/** A whole message of a streaming answer whose first field is a StreamMessage, with its envelope. */
+export function encodeFrame(events: readonly SentEvent[]): Buffer {
+  let frame = frames.get(events);
+  if (frame === undefined) {
+    frame = encode(events);
+    frames.set(events, frame);
+  }
+  return frame;
+}
 
 /** The field `message` of a streaming answer, a StreamMessage with these events. `no` is 1, or 2 where a label is before it. */
 export function encodeEvents(events: readonly SentEvent[], no: 1 | 2 = 1): UnknownField[] {
-  let data = encoded.get(events);
-  if (data === undefined) {
-    data = encode(events);
-    encoded.set(events, data);
-  }
-  return [{ no, wireType: lengthDelimited, data }];
+  return [{ no, wireType: lengthDelimited, data: encodeFrame(events).subarray(headSize) }];
 }
 
-function encode(events: readonly SentEvent[]): Uint8Array {
+function encode(events: readonly SentEvent[]): Buffer {
   const payloadSizes = events.map(({ payload }) => payloadSize(payload));
   const sizes = events.map((event, i) => eventSize(event, payloadSizes[i] as number));
   let batchSize = 0;
   for (const size of sizes) batchSize += delimited(size);
   const messageSize = delimited(batchSize);
-  const out = new Output(varintSize(messageSize) + messageSize);
+  const fieldSize = varintSize(messageSize) + messageSize;
+  const out = new Output(headSize + fieldSize);
+  out.envelope(1 + fieldSize);
+  out.varint((1 << 3) | lengthDelimited);
   out.varint(messageSize);
   out.header(tags.events, batchSize);
   for (const [i, event] of events.entries()) {
@@ -112,6 +123,13 @@ export class Output {
 
   constructor(size: number) {
     this.bytes = Buffer.allocUnsafe(size);
+  }
+
+  /** Of a message that is not compressed. */
+  envelope(size: number): void {
+    this.bytes[this.#at] = 0;
+    this.bytes.writeUInt32BE(size, this.#at + 1);
+    this.#at += 5;
   }
 
   varint(value: number): void {

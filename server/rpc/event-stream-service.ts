@@ -18,6 +18,7 @@ import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
 import { pageSizeOf } from "./page-token.ts";
+import { createResponseSink } from "./response-sink.ts";
 import { answersJson, multiplex, streamMany } from "./stream-many.ts";
 
 export interface EventStreamDeps extends SubscribeDeps {
@@ -66,6 +67,7 @@ async function* answers<S extends DescMessage>(
       target,
       toSubscribeOptions(options),
       context.signal,
+      createResponseSink(context),
     );
     for await (const message of subscription) {
       const answer = create(schema) as Message & { message?: StreamMessage };
