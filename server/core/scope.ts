@@ -15,6 +15,7 @@ import {
 } from "./event.ts";
 import type { ScopeKey, ScopeState } from "./ports.ts";
 import type { ReplayWindow } from "./replay-window.ts";
+import { WakeRound } from "./wake-round.ts";
 
 export interface Taken {
   readonly events: readonly SentEvent[];
@@ -41,8 +42,9 @@ export class Scope {
   readonly #readers = new Set<ScopeReader>();
   /** Own offsets up to here may be left out of `#own`. */
   #forgottenTo: number;
-  /** The last shared batch, for as long as somebody is sending it: an idle scope holds no entries. */
-  #shared: WeakRef<Taken> | undefined;
+  readonly #round: WakeRound;
+  /** The last shared batch, until those who were rung have had their turn: an idle scope holds no entries. */
+  #shared: Taken | undefined;
   #asOf = 0;
   #open = 0;
   /** Of the workflow that was asked for. */
@@ -57,6 +59,7 @@ export class Scope {
     this.#window = window;
     this.#own = key.kind === "tree" ? undefined : [];
     this.#forgottenTo = window.from - 1;
+    this.#round = new WakeRound(this.#readers, this.#unshare);
     this.rebase(state);
   }
 
@@ -111,7 +114,7 @@ export class Scope {
   }
 
   wake(): void {
-    for (const reader of this.#readers) reader.ring();
+    this.#round.begin();
   }
 
   /**
@@ -119,12 +122,17 @@ export class Scope {
    * the same array, so that what is made of it is made once.
    */
   takeShared(cursor: number): Taken {
-    const shared = this.#shared?.deref();
+    const shared = this.#shared;
     if (shared?.from === cursor && shared.tail === this.#window.tail) return shared;
     const taken = this.take(cursor, new PlainBatch(undefined, messageBounds));
-    this.#shared = new WeakRef(taken);
+    if (this.#shared === undefined && !this.#round.isUnderWay) setImmediate(this.#unshare);
+    this.#shared = taken;
     return taken;
   }
+
+  readonly #unshare = (): void => {
+    this.#shared = undefined;
+  };
 
   take(from: number, batch: Batch): Taken {
     const { tail } = this.#window;

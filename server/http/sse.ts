@@ -13,8 +13,9 @@ import { EventType } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
 import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target } from "../core/subscribe.ts";
 import { type LogBug, toConnectError } from "../rpc/error-mapping.ts";
+import { sinkOf } from "../rpc/response-sink.ts";
 import { answerError } from "./answer.ts";
-import { toSse } from "./sse-format.ts";
+import { toSse, toSseBytes } from "./sse-format.ts";
 
 export interface SseDeps extends SubscribeDeps {
   readonly authenticator: Authenticator;
@@ -45,7 +46,8 @@ export async function serveSse(
         `tenant ${JSON.stringify(slug)} of the path is not that of the credential`,
       );
     }
-    messages = subscribe(deps, access, toCallOwner(principal), target, options, left.signal);
+    const sink = sinkOf(response, toSseBytes);
+    messages = subscribe(deps, access, toCallOwner(principal), target, options, left.signal, sink);
     const first = await messages.next();
     if (first.done === true) return; // the client has left
     const opened = first.value;

@@ -7,6 +7,7 @@
  */
 import type { Http2ServerResponse } from "node:http2";
 import { createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import type { SentEvent } from "../core/batch.ts";
 import type { Sink } from "../core/sink.ts";
 import { encodeFrame } from "./encoded-events.ts";
 
@@ -32,10 +33,18 @@ export function createResponseSink({ values, responseHeader }: HandlerContext): 
   const response = values.get(responseKey);
   if (response === undefined || !binaryStreams.has(responseHeader.get("content-type") ?? ""))
     return undefined;
+  return sinkOf(response, encodeFrame);
+}
+
+/** Writes each message as these bytes. */
+export function sinkOf(
+  response: Pick<Http2ServerResponse, "write" | "once" | "off">,
+  toBytes: (events: readonly SentEvent[]) => Uint8Array,
+): Sink {
   const sink: Sink = {
     onRoom: () => {},
     write(events) {
-      if (response.write(encodeFrame(events))) return true;
+      if (response.write(toBytes(events))) return true;
       response.once("drain", onDrain);
       return false;
     },

@@ -1,0 +1,62 @@
+/**
+ * Rings all who wait, some at a time: with thousands of readers of one scope the first get their bytes out while the last are
+ * still to be rung, and commits and other calls are not held up for the whole round. Who is rung late finds everything that
+ * came until then, in one message. Each is rung after every `begin`, once or more.
+ */
+export interface Ringable {
+  ring(): void;
+}
+
+/** Some 0.5 ms of work for readers that are written to directly. */
+const atOnce = 128;
+
+export class WakeRound {
+  readonly #waiting: ReadonlySet<Ringable>;
+  /** Called when a round is over, after those who were rung had their turn. */
+  readonly #onOver: () => void;
+  #under: IteratorObject<Ringable> | undefined;
+  /** How many of this round have been rung. */
+  #rung = 0;
+  /** How many of the next one are due: those that were rung before it was asked for. */
+  #again = 0;
+
+  /** Who is added while a round goes on is rung in it. */
+  constructor(waiting: ReadonlySet<Ringable>, onOver: () => void) {
+    this.#waiting = waiting;
+    this.#onOver = onOver;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#under !== undefined;
+  }
+
+  begin(): void {
+    if (this.#under !== undefined) {
+      this.#again = this.#rung;
+      return;
+    }
+    this.#under = this.#waiting.values();
+    this.#go();
+  }
+
+  #go = (): void => {
+    for (let n = 0; n < atOnce; n++) {
+      const next = this.#under?.next();
+      if (next === undefined || next.done === true) return this.#end();
+      this.#rung++;
+      next.value.ring();
+    }
+    setImmediate(this.#go);
+  };
+
+  #end(): void {
+    const again = this.#again;
+    this.#rung = this.#again = 0;
+    this.#under = again === 0 ? undefined : this.#waiting.values().take(again);
+    setImmediate(again === 0 ? this.#over : this.#go);
+  }
+
+  #over = (): void => {
+    if (this.#under === undefined) this.#onOver();
+  };
+}
