@@ -51,9 +51,9 @@ import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { createDirectStreams } from "./rpc/direct-streams.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
-import { valuesFor } from "./rpc/response-sink.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
@@ -370,25 +370,21 @@ async function open(
         }),
     },
     findMistake: createFindMistake(services),
-    rpc(fallback: Handler) {
-      let answering: Parameters<Handler>[1] | undefined;
-      const adapter = connectNodeAdapter({
-        routes: (router) => registerServices(router, deps),
-        fallback: fallback as never,
-        contextValues: () => valuesFor(answering),
-        requestGate: accessGate(authenticator, logBug),
-        interceptors: [errorInterceptor(logBug), validationInterceptor],
-        readMaxBytes: limits.messageBytesIn,
-        writeMaxBytes: limits.messageBytesIn,
-        // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-        // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-        compressMinBytes: Number.MAX_SAFE_INTEGER,
-      }) as Handler;
-      return (request, response) => {
-        answering = response; // asked for before this returns
-        adapter(request, response);
-      };
-    },
+    rpc: (fallback: Handler) =>
+      createDirectStreams(
+        deps,
+        connectNodeAdapter({
+          routes: (router) => registerServices(router, deps),
+          fallback: fallback as never,
+          requestGate: accessGate(authenticator, logBug),
+          interceptors: [errorInterceptor(logBug), validationInterceptor],
+          readMaxBytes: limits.messageBytesIn,
+          writeMaxBytes: limits.messageBytesIn,
+          // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
+          // takes a second a MiB, and a compressor's buffers would hide a slow reader.
+          compressMinBytes: Number.MAX_SAFE_INTEGER,
+        }) as Handler,
+      ),
   });
   const port = await openPort(
     { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },

@@ -42,7 +42,10 @@ export class WakeRound {
   #go = (): void => {
     for (let n = 0; n < atOnce; n++) {
       const next = this.#under?.next();
-      if (next === undefined || next.done === true) return this.#end();
+      if (next === undefined || next.done === true) {
+        this.#end();
+        return;
+      }
       this.#rung++;
       next.value.ring();
     }

@@ -2,7 +2,6 @@
  * The SSE routes: `GET /api/tenants/{slug}/stream/workflows/{id}[/consolidated | /tasks/{task}]`. Everything that can be
  * wrong is found, in the order of contract §3, before any 200: `EventSource` never tries again after an error status.
  */
-import { once } from "node:events";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import * as z from "zod";
 import { assertAllowed, routeRules } from "../auth/access-rules.ts";
@@ -13,7 +12,7 @@ import { EventType } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
 import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target } from "../core/subscribe.ts";
 import { type LogBug, toConnectError } from "../rpc/error-mapping.ts";
-import { sinkOf } from "../rpc/response-sink.ts";
+import { roomIn, sinkOf } from "../rpc/response-sink.ts";
 import { answerError } from "./answer.ts";
 import { toSse, toSseBytes } from "./sse-format.ts";
 
@@ -82,11 +81,6 @@ export async function serveSse(
   } finally {
     await messages?.return(undefined);
   }
-}
-
-/** Waits until the socket has taken what was written: a slow reader holds one batch, not a queue. */
-async function roomIn(response: Http2ServerResponse, signal: AbortSignal): Promise<void> {
-  await once(response, "drain", { signal }).catch(() => {}); // the loop ends with the signal
 }
 
 async function authenticate(deps: SseDeps, request: Http2ServerRequest, url: URL): Promise<Principal> {

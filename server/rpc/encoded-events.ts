@@ -39,6 +39,14 @@ const tags = {
   replaced: tagOf(EventSchema, "replaced", varint),
 };
 
+/** A message with its envelope, which gRPC, gRPC-Web and Connect have in common. */
+export function envelope(message: Uint8Array, flags = 0): Buffer {
+  const out = new Output(5 + message.byteLength);
+  out.envelope(message.byteLength, flags);
+  out.raw(message);
+  return out.bytes;
+}
+
 /** Before the message in a frame: no flag, its length in four bytes, and the tag of the answer's first field. */
 const headSize = 6;
 
@@ -125,9 +133,8 @@ export class Output {
     this.bytes = Buffer.allocUnsafe(size);
   }
 
-  /** Of a message that is not compressed. */
-  envelope(size: number): void {
-    this.bytes[this.#at] = 0;
+  envelope(size: number, flags = 0): void {
+    this.bytes[this.#at] = flags;
     this.bytes.writeUInt32BE(size, this.#at + 1);
     this.#at += 5;
   }

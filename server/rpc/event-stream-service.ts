@@ -1,24 +1,21 @@
 /** EventStreamService: decode, follow, encode. What has labels is in stream-many.ts. */
-import { create, type DescMessage, type Message, type MessageShape } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import type { StreamMessage, StreamOptions } from "../../gen/tributary/v1/event_pb.ts";
+import type { StreamMessage } from "../../gen/tributary/v1/event_pb.ts";
 import {
   EventStreamService,
   type ReadEventsRequest,
-  StreamTaskResponseSchema,
-  StreamWorkflowConsolidatedResponseSchema,
-  StreamWorkflowResponseSchema,
 } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import type { Page } from "../core/ports.ts";
-import { type SubscribeDeps, subscribe, type Target, toFilter, toScopeKey } from "../core/subscribe.ts";
+import { type SubscribeDeps, subscribe, toFilter, toScopeKey } from "../core/subscribe.ts";
 import { accessOf, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
+import { type EventStream, type EventStreamRequest, eventStreams } from "./event-streams.ts";
 import { pageSizeOf } from "./page-token.ts";
-import { createResponseSink } from "./response-sink.ts";
 import { answersJson, multiplex, streamMany } from "./stream-many.ts";
 
 export interface EventStreamDeps extends SubscribeDeps {
@@ -27,53 +24,37 @@ export interface EventStreamDeps extends SubscribeDeps {
 
 export function eventStreamService(router: ConnectRouter, deps: EventStreamDeps): void {
   router.service(EventStreamService, {
-    streamWorkflow: ({ workflowId, options }, context) =>
-      answers(StreamWorkflowResponseSchema, deps, { kind: "workflow", workflowId }, options, context),
-    streamWorkflowConsolidated: ({ workflowId, options }, context) =>
-      answers(
-        StreamWorkflowConsolidatedResponseSchema,
-        deps,
-        { kind: "consolidated", workflowId },
-        options,
-        context,
-      ),
-    streamTask: ({ workflowId, taskExecutionId, options }, context) =>
-      answers(
-        StreamTaskResponseSchema,
-        deps,
-        { kind: "task", workflowId, taskExecutionId },
-        options,
-        context,
-      ),
+    streamWorkflow: (request, context) => answers(deps, eventStreams.workflow, request, context),
+    streamWorkflowConsolidated: (request, context) =>
+      answers(deps, eventStreams.consolidated, request, context),
+    streamTask: (request, context) => answers(deps, eventStreams.task, request, context),
     streamMany: (request, context) => streamMany(deps, request, context),
     multiplex: (requests, context) => multiplex(deps, requests, context),
     readEvents: (request, context) => readEvents(deps, request, context),
   });
 }
 
-async function* answers<S extends DescMessage>(
-  schema: S,
+async function* answers(
   deps: EventStreamDeps,
-  target: Target,
-  options: StreamOptions | undefined,
+  { method, toTarget }: EventStream,
+  request: EventStreamRequest,
   context: HandlerContext,
-): AsyncGenerator<MessageShape<S>> {
+): AsyncGenerator<never> {
   const isJson = answersJson(context);
   try {
     const subscription = subscribe(
       deps,
       accessOf(context),
       toCallOwner(principalOf(context)),
-      target,
-      toSubscribeOptions(options),
+      toTarget(request),
+      toSubscribeOptions(request.options),
       context.signal,
-      createResponseSink(context),
     );
     for await (const message of subscription) {
-      const answer = create(schema) as Message & { message?: StreamMessage };
+      const answer = create(method.output) as Message & { message?: StreamMessage };
       if (message.kind === "events" && !isJson) answer.$unknown = encodeEvents(message.events);
       else answer.message = toStreamMessage(message);
-      yield answer as Message as MessageShape<S>;
+      yield answer as never; // the method's output
     }
   } catch (error) {
     throw toCallError(error, context.signal, deps.logBug);

@@ -1,7 +1,9 @@
 /** What surrounds every RPC: access is checked first, then errors are mapped around (validation.ts) the message. */
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { HandlerContext, Interceptor } from "@connectrpc/connect";
 import { assertAllowed, ruleOf } from "../auth/access-rules.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
+import type { Principal } from "../auth/principal.ts";
 import { principalKey } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 
@@ -26,15 +28,24 @@ export function accessGate(
 ): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
-      const { service, method } = context;
-      const rule = ruleOf(service.typeName, method.name);
-      if (rule === undefined) throw new Error(`no access rule for ${service.typeName}/${method.name}`);
-      if (rule === "anyone") return;
-      const principal = await authenticator.authenticate(context.requestHeader.get("authorization"));
-      assertAllowed(rule, principal);
-      context.values.set(principalKey, principal);
+      const authorization = context.requestHeader.get("authorization");
+      context.values.set(principalKey, await authorize(authenticator, context.method, authorization));
     } catch (error) {
       throw toConnectError(error, logBug);
     }
   };
+}
+
+/** Who calls, if the method's rule allows it; undefined if anyone may. */
+export async function authorize(
+  authenticator: Authenticator,
+  { name, parent }: DescMethod,
+  authorization: string | null,
+): Promise<Principal | undefined> {
+  const rule = ruleOf(parent.typeName, name);
+  if (rule === undefined) throw new Error(`no access rule for ${parent.typeName}/${name}`);
+  if (rule === "anyone") return undefined;
+  const principal = await authenticator.authenticate(authorization);
+  assertAllowed(rule, principal);
+  return principal;
 }
