@@ -119,7 +119,7 @@ async function readMessage(
   const message = size > requestBytes ? undefined : parse(Buffer.concat(chunks), input);
   if (message === undefined) {
     const rest = request[Symbol.asyncIterator].bind(request);
-    request[Symbol.asyncIterator] = () => (size > requestBytes ? again(chunks, rest()) : again(chunks));
+    request[Symbol.asyncIterator] = () => again(chunks, size > requestBytes ? rest : undefined);
   }
   return message;
 }
@@ -135,8 +135,10 @@ function parse(bytes: Buffer, input: DescMessage): EventStreamRequest | undefine
   }
 }
 
-async function* again(chunks: readonly Buffer[], rest?: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+async function* again(
+  chunks: readonly Buffer[],
+  rest: (() => AsyncIterator<Buffer>) | undefined,
+): AsyncGenerator<Buffer> {
   yield* chunks;
-  for (let next = await rest?.next(); next !== undefined && next.done !== true; next = await rest?.next())
-    yield next.value;
+  if (rest !== undefined) yield* { [Symbol.asyncIterator]: rest };
 }

@@ -5,6 +5,7 @@ import type { Gate } from "../../server/core/gate.ts";
 import { LiveStream } from "../../server/core/live-stream.ts";
 import type { Closing } from "../../server/core/open-call.ts";
 import type { EventStore, Notice, PageRequest } from "../../server/core/ports.ts";
+import type { Sink } from "../../server/core/sink.ts";
 import { Traffic } from "../../server/core/traffic.ts";
 import { anEvent } from "./commands.ts";
 import { readAll } from "./core-server.ts";
@@ -92,7 +93,8 @@ export class FakeStream {
       signal = new AbortController().signal,
       gate,
       call = new FakeCall(),
-    }: { signal?: AbortSignal; gate?: Gate; call?: FakeCall } = {},
+      sink,
+    }: { signal?: AbortSignal; gate?: Gate; call?: FakeCall; sink?: Sink } = {},
   ): AsyncGenerator<FollowMessage> {
     const hub = {
       acquire: async () => {
@@ -109,7 +111,7 @@ export class FakeStream {
       scope: { kind: "tree", workflowId } as const,
       ...request,
     };
-    return follow({ hub, store: this.store, clock: this.clock }, whole, call, signal, gate);
+    return follow({ hub, store: this.store, clock: this.clock }, whole, call, signal, gate, sink);
   }
 }
 
