@@ -12,7 +12,7 @@ import { EventType } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
 import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target } from "../core/subscribe.ts";
 import { type LogBug, toConnectError } from "../rpc/error-mapping.ts";
-import { roomIn, sinkOf } from "../rpc/response-sink.ts";
+import { clientLeft, roomIn, sinkOf } from "../rpc/response-sink.ts";
 import { answerError } from "./answer.ts";
 import { toSse, toSseBytes } from "./sse-format.ts";
 
@@ -32,8 +32,8 @@ export async function serveSse(
   url: URL,
 ): Promise<void> {
   const left = new AbortController();
-  response.on("close", () => left.abort());
-  response.on("error", () => left.abort());
+  response.on("close", () => left.abort(clientLeft));
+  response.on("error", () => left.abort(clientLeft));
   let messages: AsyncGenerator<FollowMessage> | undefined;
   try {
     const principal = await authenticate(deps, request, url);

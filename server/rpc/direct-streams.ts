@@ -18,7 +18,7 @@ import { encodeFrame, envelope } from "./encoded-events.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
 import { type EventStream, type EventStreamRequest, eventStreams } from "./event-streams.ts";
 import { authorize } from "./interceptors.ts";
-import { roomIn, sinkOf } from "./response-sink.ts";
+import { clientLeft, roomIn, sinkOf } from "./response-sink.ts";
 import { plainProtocolOf, type StreamProtocol } from "./stream-protocol.ts";
 import { invalidReason } from "./validation.ts";
 
@@ -59,7 +59,7 @@ async function serve(
   connect: Handler,
 ): Promise<void> {
   const left = new AbortController();
-  const onClose = () => left.abort();
+  const onClose = () => left.abort(clientLeft);
   response.once("close", onClose);
   try {
     const principal = await authorize(deps.authenticator, method, request.headers.authorization ?? null);
