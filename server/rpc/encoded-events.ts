@@ -37,6 +37,7 @@ const tags = {
   recordedMs: tagOf(EventSchema, "recorded_ms", varint),
   producerId: tagOf(EventSchema, "producer_id", lengthDelimited),
   replaced: tagOf(EventSchema, "replaced", varint),
+  traceparent: tagOf(EventSchema, "traceparent", lengthDelimited),
 };
 
 const encoded = new WeakMap<readonly SentEvent[], Uint8Array>();
@@ -72,6 +73,7 @@ function encode(events: readonly SentEvent[]): Uint8Array {
     out.number(tags.recordedMs, event.recordedMs);
     out.text(tags.producerId, event.producerId);
     out.number(tags.replaced, event.replaced ?? 0);
+    if (event.traceparent !== undefined) out.text(tags.traceparent, event.traceparent);
   }
   return out.bytes;
 }
@@ -87,7 +89,8 @@ function eventSize(event: SentEvent, payloadBytes: number): number {
     numberSize(event.timestampMs) +
     numberSize(event.recordedMs) +
     textSize(event.producerId) +
-    numberSize(event.replaced ?? 0)
+    numberSize(event.replaced ?? 0) +
+    (event.traceparent === undefined ? 0 : textSize(event.traceparent))
   );
 }
 
