@@ -20,7 +20,9 @@ export interface TraceParts {
 /** undefined: it is none. */
 export function parseTraceparent(text: string): TraceParts | undefined {
   const [, traceId = "", spanId = "", flags = ""] = form.exec(text) ?? [];
-  return isZero(traceId) || isZero(spanId) ? undefined : { traceId, spanId, flags: Number.parseInt(flags, 16) };
+  return isZero(traceId) || isZero(spanId)
+    ? undefined
+    : { traceId, spanId, flags: Number.parseInt(flags, 16) };
 }
 
 /** As a request's header has it, perhaps of a later version. undefined: none, or not one that can be read. */

@@ -7,7 +7,8 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import * as z from "zod";
 import { assertAllowed, routeRules } from "../auth/access-rules.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
-import { type Principal, toAccess, toCallOwner } from "../auth/principal.ts";
+import { type Principal, toAccess, toCaller, toCallOwner } from "../auth/principal.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import { DomainError } from "../core/errors.ts";
 import { EventType } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
@@ -23,20 +24,28 @@ export interface SseDeps extends SubscribeDeps {
 
 const route = /^\/api\/tenants\/([^/]+)\/stream\/workflows\/([^/]+)(?:\/(consolidated)|\/tasks\/([^/]+))?$/;
 
-export const isSsePath = (path: string): boolean => route.test(path);
+/** The route of a path, with names for what differs; undefined: it is none of these. */
+export function sseRouteOf(path: string): string | undefined {
+  const found = route.exec(path);
+  if (found === null) return undefined;
+  const [, , , consolidated, task] = found;
+  const rest = consolidated !== undefined ? "/consolidated" : task !== undefined ? "/tasks/{task}" : "";
+  return `/api/tenants/{tenant}/stream/workflows/{workflow}${rest}`;
+}
 
 export async function serveSse(
   deps: SseDeps,
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   url: URL,
+  notes: CallNotes,
 ): Promise<void> {
   const left = new AbortController();
   response.on("close", () => left.abort());
   response.on("error", () => left.abort());
   let messages: AsyncGenerator<FollowMessage> | undefined;
   try {
-    const principal = await authenticate(deps, request, url);
+    const principal = await authenticate(deps, request, url, notes);
     const { slug, target, options, resumes } = parse(request, url);
     const access = toAccess(principal);
     if (access.tenant !== slug) {
@@ -69,11 +78,13 @@ export async function serveSse(
       return;
     }
     for (let next: IteratorResult<FollowMessage> = first; next.done !== true; next = await messages.next()) {
+      notes.messagesOut++;
+      if (next.value.kind === "events") notes.span?.delivered(next.value.events);
       if (!response.write(toSse(next.value))) await roomIn(response, left.signal);
     }
     response.end();
   } catch (error) {
-    const mapped = toConnectError(error, deps.logBug);
+    const mapped = toConnectError(error, deps.logBug, notes);
     // After the 200 an error can only break the connection; EventSource then comes back with its position.
     if (response.headersSent) response.destroy();
     else answerError(response, mapped);
@@ -87,9 +98,15 @@ async function roomIn(response: Http2ServerResponse, signal: AbortSignal): Promi
   await once(response, "drain", { signal }).catch(() => {}); // the loop ends with the signal
 }
 
-async function authenticate(deps: SseDeps, request: Http2ServerRequest, url: URL): Promise<Principal> {
+async function authenticate(
+  deps: SseDeps,
+  request: Http2ServerRequest,
+  url: URL,
+  notes: CallNotes,
+): Promise<Principal> {
   const header = request.headers.authorization ?? null;
   const principal = await deps.authenticator.authenticate(header, url.searchParams.get("access_token"));
+  notes.caller = toCaller(principal);
   if (header === null && principal.kind !== "token") {
     throw new DomainError(
       "unauthenticated",

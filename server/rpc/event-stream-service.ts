@@ -13,7 +13,7 @@ import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import type { Page } from "../core/ports.ts";
 import { type SubscribeDeps, subscribe, type Target, toFilter, toScopeKey } from "../core/subscribe.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { accessOf, notesKey, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
@@ -58,6 +58,7 @@ async function* answers<S extends DescMessage>(
   context: HandlerContext,
 ): AsyncGenerator<MessageShape<S>> {
   const isJson = answersJson(context);
+  const span = context.values.get(notesKey)?.span;
   try {
     const subscription = subscribe(
       deps,
@@ -71,10 +72,11 @@ async function* answers<S extends DescMessage>(
       const answer = create(schema) as Message & { message?: StreamMessage };
       if (message.kind === "events" && !isJson) answer.$unknown = encodeEvents(message.events);
       else answer.message = toStreamMessage(message);
+      if (message.kind === "events") span?.delivered(message.events);
       yield answer as Message as MessageShape<S>;
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 
@@ -105,6 +107,7 @@ async function readEvents(deps: EventStreamDeps, request: ReadEventsRequest, con
       `cursor: ${cursor} is beyond the tail of the stream, which is ${page.tailOffset}`,
     );
   }
+  context.values.get(notesKey)?.span?.delivered(page.events);
   return {
     events: page.events.map(toEvent),
     nextCursor: BigInt(

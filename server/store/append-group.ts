@@ -23,8 +23,8 @@ import type {
 } from "../core/command.ts";
 import { type NewEvent, payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
-import { traceToBytes } from "../core/traceparent.ts";
 import { toFinalRejection } from "../core/session/rejection.ts";
+import { traceToBytes } from "../core/traceparent.ts";
 
 const refusalOf: Partial<Record<Decision, Refusal>> = {
   3: "workflow_closed",

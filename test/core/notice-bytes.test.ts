@@ -44,7 +44,9 @@ function randomEntry(random: Random, offset: number, workflows: readonly string[
     payload: random.pick([undefined, text(), new Uint8Array(0), Uint8Array.from([0, 1, 255]), text()]),
     timestampMs: random.pick([0, 1, 1_800_000_000_000, 2 ** 53 - 1]),
     recordedMs: random.pick([0, 1_800_000_000_000]),
-    ...(random.chance(0.3) ? { traceparent: `00-${"ab".repeat(16)}-00f067aa0ba902b${random.below(3)}-01` } : {}),
+    ...(random.chance(0.3)
+      ? { traceparent: `00-${"ab".repeat(16)}-00f067aa0ba902b${random.below(3)}-01` }
+      : {}),
     ...(random.chance(0.3)
       ? {
           observation: {

@@ -51,7 +51,10 @@ const event: fc.Arbitrary<SentEvent> = fc.record(
       fc.constant(undefined),
       fc
         .tuple(fc.bigInt(1n, 2n ** 128n - 1n), fc.bigInt(1n, 2n ** 64n - 1n))
-        .map(([trace, span]) => `00-${trace.toString(16).padStart(32, "0")}-${span.toString(16).padStart(16, "0")}-01`),
+        .map(
+          ([trace, span]) =>
+            `00-${trace.toString(16).padStart(32, "0")}-${span.toString(16).padStart(16, "0")}-01`,
+        ),
     ),
   },
   {
