@@ -127,7 +127,7 @@ function readLastEnvelope(response: Http2ServerResponse, notes: CallNotes): void
     if (!notes.entered && given[0] instanceof Uint8Array && given[0].length < 65_536) {
       const text = Buffer.from(given[0]).toString("latin1");
       const status = Number(/grpc-status: *(\d+)/i.exec(text)?.[1] ?? 0);
-      const code = status > 0 ? nameOf(status) : /^\x02?.{0,5}\{"error":\{"code":"(\w+)"/s.exec(text)?.[1];
+      const code = status > 0 ? nameOf(status) : /^.{0,5}\{"error":\{"code":"(\w+)"/s.exec(text)?.[1];
       if (code !== undefined) notes.failed(code);
     }
     return write.apply(response, given);
