@@ -59,4 +59,4 @@ export function keptTrace(given: string, ofCall: string | undefined): string | u
 export const wrongTraceparent = (field: string, given: string): string | undefined =>
   given === "" || parseTraceparent(given) !== undefined
     ? undefined
-    : `${field}: ${JSON.stringify(given)} has a trace id or span id of zeros only; leave it out where nothing is traced`;
+    : `${field} must not have a trace id or span id of zeros only, found ${JSON.stringify(given)}; leave it out where nothing is traced`;
