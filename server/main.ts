@@ -27,6 +27,7 @@ import { systemClock } from "./core/clock.ts";
 import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
+import { noMeasures } from "./core/measures.ts";
 import { Spaces } from "./core/memory/spaces.ts";
 import { Newsroom } from "./core/news.ts";
 import { OpenCalls } from "./core/open-call.ts";
@@ -101,6 +102,8 @@ export interface SharedParts {
   readonly bus?: Bus;
   /** Where lines of the log go; absent: to stderr. */
   readonly logTo?: DestinationStream;
+  /** No measures and no notes of calls, to see what they cost. */
+  readonly unobserved?: true;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
@@ -194,7 +197,7 @@ async function open(
   closers.push({ name: "the watch on other instances", close: () => peers.close() });
   const metrics = new Metrics();
   const traffic = new Traffic({
-    measures: metrics.measures,
+    measures: shared.unobserved ? noMeasures : metrics.measures,
     databaseNow: () => databaseWatch.now(),
   });
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
@@ -378,7 +381,9 @@ async function open(
     },
   };
   const handler = createHandler({
-    observer: { tracing: tracing?.tracing, onEnd: (notes) => logCall(log, notes) },
+    observer: shared.unobserved
+      ? undefined
+      : { tracing: tracing?.tracing, onEnd: (notes) => logCall(log, notes) },
     originCheck: createOriginCheck({ developmentMode: config.developmentMode, origins: config.CORS_ORIGINS }),
     readiness: {
       notReady: async () => {

@@ -11,7 +11,8 @@ import { repairCall } from "./request-repairs.ts";
 import { type SseDeps, serveSse, sseRouteOf } from "./sse.ts";
 
 export interface HandlerDeps {
-  readonly observer: CallObserver;
+  /** undefined: requests are not noted. */
+  readonly observer: CallObserver | undefined;
   readonly originCheck: OriginCheck;
   readonly readiness: Readiness;
   readonly sse: SseDeps;
@@ -34,7 +35,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     response.on("error", () => {});
     const url = toUrl(request.url);
     const sseRoute = url && sseRouteOf(url.pathname);
-    const notes = noteCall(request, response, url?.pathname ?? "", sseRoute, deps.observer);
+    const notes = deps.observer && noteCall(request, response, url?.pathname ?? "", sseRoute, deps.observer);
     if (!deps.originCheck(request, response)) return;
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = sseRoute !== undefined;

@@ -38,7 +38,7 @@ export async function serveSse(
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   url: URL,
-  notes: CallNotes,
+  notes: CallNotes | undefined,
 ): Promise<void> {
   const left = new AbortController();
   response.on("close", () => left.abort());
@@ -78,8 +78,8 @@ export async function serveSse(
       return;
     }
     for (let next: IteratorResult<FollowMessage> = first; next.done !== true; next = await messages.next()) {
-      notes.messagesOut++;
-      if (next.value.kind === "events") notes.span?.delivered(next.value.events);
+      if (notes !== undefined) notes.messagesOut++;
+      if (next.value.kind === "events") notes?.span?.delivered(next.value.events);
       if (!response.write(toSse(next.value))) await roomIn(response, left.signal);
     }
     response.end();
@@ -102,11 +102,11 @@ async function authenticate(
   deps: SseDeps,
   request: Http2ServerRequest,
   url: URL,
-  notes: CallNotes,
+  notes: CallNotes | undefined,
 ): Promise<Principal> {
   const header = request.headers.authorization ?? null;
   const principal = await deps.authenticator.authenticate(header, url.searchParams.get("access_token"));
-  notes.caller = toCaller(principal);
+  if (notes !== undefined) notes.caller = toCaller(principal);
   if (header === null && principal.kind !== "token") {
     throw new DomainError(
       "unauthenticated",

@@ -39,7 +39,7 @@ export type LogBug = (errorId: string, error: unknown) => void;
 const mark = "tributary-error";
 
 /** `notes`: of the call that fails with it. */
-export function toConnectError(error: unknown, logBug: LogBug, notes?: CallNotes): ConnectError {
+export function toConnectError(error: unknown, logBug: LogBug, notes?: CallNotes | undefined): ConnectError {
   const mapped = mapError(error, logBug);
   notes?.failed(nameOfCode(mapped.code));
   mapped.metadata.set(mark, "1");
