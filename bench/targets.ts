@@ -6,6 +6,7 @@ import type { History } from "./baselines/ready-events.ts";
 import type { Bench, Measurable } from "./bench.ts";
 import { tenant } from "./databases.ts";
 import type { Address } from "./load/connections.ts";
+import type { Observed } from "./processes/tributary-server.ts";
 
 export interface Target {
   readonly server: Measurable;
@@ -38,6 +39,8 @@ export interface TargetOptions {
   readonly history?: History | undefined;
   /** For Tributary: instances that tell each other by NATS. Absent: one, with the bus in memory. */
   readonly overNats?: number | undefined;
+  /** For Tributary: what looks on. */
+  readonly observed?: Observed | undefined;
 }
 
 export const targets = {
@@ -60,7 +63,8 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
   const databaseUrl = options.databaseUrl ?? (await bench.database());
   const nats = options.overNats === undefined ? undefined : await bench.spawn("nats server", undefined);
   const natsUrl = await nats?.call("url");
-  const start = () => bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl });
+  const start = () =>
+    bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl, observed: options.observed });
   const server = await start();
   const url = await server.call("url");
   const admin = createTributaryClient({ baseUrl: url, credential: adminKey });

@@ -24,6 +24,7 @@ import { VariableReading, type WatchItem, type WatchOptions } from "./read/watch
 import { toResilience } from "./resilience/options.ts";
 import { type Endpoint, Server, Servers } from "./resilience/servers.ts";
 import { ResilientTransport } from "./resilience/transport.ts";
+import { traceInterceptor } from "./trace.ts";
 
 export type EventSubscription = Subscription<FollowItem, Event>;
 export type VariableSubscription = Subscription<WatchItem, VariableUpdate>;
@@ -66,14 +67,18 @@ export interface Core extends ReadDeps {
 }
 
 export function createCore(
-  { baseUrl, credential: source, resilience: given }: ClientOptions,
+  { baseUrl, credential: source, resilience: given, traceparent }: ClientOptions,
   platform: Platform,
 ): Core {
   const resilience = toResilience(given);
   const credential = new Credential(source);
   const urls = typeof baseUrl === "string" ? [baseUrl] : baseUrl;
+  const interceptors = [
+    credential.interceptor,
+    ...(traceparent === undefined ? [] : [traceInterceptor(traceparent)]),
+  ];
   const servers = new Servers(
-    urls.map((url) => new Server(url, platform.connect(url, [credential.interceptor]), resilience)),
+    urls.map((url) => new Server(url, platform.connect(url, interceptors), resilience)),
   );
   const closed = new AbortController();
   const transport = new ResilientTransport({ servers, credential, resilience, closed: closed.signal });

@@ -50,3 +50,4 @@ export type {
   ResilienceEvent,
   ResilienceOptions,
 } from "./resilience/options.ts";
+export type { TraceSource } from "./trace.ts";

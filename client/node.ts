@@ -11,7 +11,7 @@ import { createCore, type ReadingClient } from "./core.ts";
 import type { ClientOptions } from "./options.ts";
 import { type ObservationEntry, observationKind, taskKind } from "./write/kinds.ts";
 import { Session, type SessionOptions } from "./write/session.ts";
-import { TaskSession } from "./write/tasks.ts";
+import { TaskSession, type TaskSessionOptions } from "./write/tasks.ts";
 
 export { Role, RoleSchema } from "../gen/tributary/v1/admin_service_pb.ts";
 export {
@@ -33,7 +33,7 @@ export type { ObservationEntry, TaskEntry } from "./write/kinds.ts";
 export type { Settled, Written } from "./write/outbox.ts";
 export type { Session, SessionOpened, SessionOptions, SessionPhase } from "./write/session.ts";
 export type { SessionRecord, SessionStore } from "./write/session-store.ts";
-export type { TaskSession, TaskWriter } from "./write/tasks.ts";
+export type { TaskSession, TaskSessionOptions, TaskWriter } from "./write/tasks.ts";
 
 export interface NodeClientOptions extends ClientOptions {
   /** Certificate authorities to trust, PEM. Absent: those of Node. */
@@ -43,7 +43,7 @@ export interface NodeClientOptions extends ClientOptions {
 export interface TributaryClient extends ReadingClient {
   readonly admin: Client<typeof AdminService>;
   /** Writes events of the tasks of one tree; `workflowId` is any workflow of it. */
-  openSession(options: SessionOptions & { readonly workflowId: string }): TaskSession;
+  openSession(options: TaskSessionOptions & { readonly workflowId: string }): TaskSession;
   /** Writes observations into a memory space; absent: "default". */
   openObservations(
     options?: SessionOptions & { readonly space?: string | undefined },
@@ -77,7 +77,10 @@ export function createTributaryClient(options: NodeClientOptions): TributaryClie
     ...client,
     admin: createClient(AdminService, core.transport),
     openSession: ({ workflowId, ...given }) =>
-      new TaskSession(taskKind(client.tasks, workflowId), core, given),
+      new TaskSession(taskKind(client.tasks, workflowId), core, {
+        traceparent: options.traceparent,
+        ...given,
+      }),
     openObservations: ({ space = "", ...given } = {}) =>
       new Session(observationKind(client.memory, space), core, given),
   };

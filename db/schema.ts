@@ -310,6 +310,8 @@ export const event = pgTable(
     payloadIsText: boolean("payload_is_text").notNull(),
     timestampMs: ms("timestamp_ms").notNull(),
     recordedMs: ms("recorded_ms").notNull(),
+    /** W3C trace context of the writer: 16 bytes of trace id, 8 of span id, 1 of flags. null: none, or not sampled. */
+    traceContext: bytea("trace_context"),
   },
   (t) => [
     primaryKey({ name: "event_pkey", columns: [t.streamId, t.offset] }),

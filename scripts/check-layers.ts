@@ -24,6 +24,8 @@ const layers: readonly (readonly [part: string, ...mayImport: string[]])[] = [
     "server/rpc/response-sink.ts",
   ],
   ["server/metrics", "server/core"],
+  ["server/tracing", "server/core"],
+  ["server/log", "server/core"],
   ["server/main.ts", "server", "db"],
   ["client", "gen"],
   // Of the server only what starts it: the commands serve, demo and migrate.
@@ -46,7 +48,7 @@ const layers: readonly (readonly [part: string, ...mayImport: string[]])[] = [
 
 /** Packages that core must not know. The one with regular expressions only shares its publisher with protobuf. */
 const foreignToCore =
-  /^(pg|drizzle-orm|@connectrpc\/|@bufbuild\/(?!re2$)|node:http|node:net|@nats-io\/|prom-client$)/;
+  /^(pg|drizzle-orm|@connectrpc\/|@bufbuild\/(?!re2$)|node:http|node:net|@nats-io\/|prom-client$|pino$|@opentelemetry\/)/;
 
 const problems: string[] = [];
 for (const file of globSync("{gen,db,server,client,cli,test,bench,examples,scripts}/**/*.{ts,tsx}")) {

@@ -29,6 +29,27 @@ function isNatsUrl(text: string): boolean {
   return url.hostname !== "" && ["", "/"].includes(url.pathname) && url.search === "" && url.hash === "";
 }
 
+function isHttpUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && ["http:", "https:"].includes(url.protocol) && url.search === "" && url.hash === "";
+}
+
+/** As OpenTelemetry writes them: a list of name=value, percent-encoded. */
+function toHeaders(text: string, context: z.RefinementCtx): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = {};
+  for (const part of text.split(",")) {
+    if (part.trim() === "") continue;
+    const [, name, value = ""] = /^\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*([^\s]*)\s*$/.exec(part) ?? [];
+    const decoded = isPercentEncoded(value) ? decodeURIComponent(value) : "";
+    if (name === undefined || !/^[\x20-\x7e]+$/.test(decoded)) {
+      context.addIssue("not a list of name=value");
+      return z.NEVER;
+    }
+    headers[name.toLowerCase()] = decoded;
+  }
+  return headers;
+}
+
 /** Each setting with what is allowed, for the message of a bad value and for `tributary serve --help`. */
 export const settings = {
   PORT: { schema: port.default(8080), allowed: "0–65535; 0: any free one", about: "Port to listen on." },
@@ -100,6 +121,38 @@ export const settings = {
     schema: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
     allowed: "trace, debug, info, warn, error, fatal, silent",
     about: "Least important messages to log (JSON lines on stderr).",
+  },
+  SLOW_COMMIT_MS: {
+    schema: z.coerce.number().int().min(1).max(600_000).default(1000),
+    allowed: "1–600000",
+    about: "Group commits that take longer are warned of in the log, ms.",
+  },
+  FAR_BEHIND_EVENTS: {
+    schema: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).default(100_000),
+    allowed: "1 or more",
+    about: "Readers that are so many events behind for ten seconds are warned of in the log.",
+  },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    schema: z.string().refine(isHttpUrl).optional(),
+    allowed: "http://host:port or https://host:port, perhaps with a path; /v1/traces is added",
+    about: "Receiver of traces, by OTLP over HTTP with protobuf. Absent: no tracing.",
+    secret: true,
+  },
+  OTEL_EXPORTER_OTLP_HEADERS: {
+    schema: z.string().transform(toHeaders).optional(),
+    allowed: "name=value, several with commas, values percent-encoded",
+    about: "Headers for the receiver of traces, such as its credential.",
+    secret: true,
+  },
+  OTEL_SERVICE_NAME: {
+    schema: z.string().min(1).max(255).default("tributary"),
+    allowed: "1–255 characters",
+    about: "Name of this service in traces.",
+  },
+  OTEL_TRACES_SAMPLER_ARG: {
+    schema: z.coerce.number().min(0).max(1).default(1),
+    allowed: "0–1",
+    about: "Part of the traces begun here that is sampled. Those that callers began are sampled as they say.",
   },
   COMMIT_CONNECTIONS: {
     schema: z.coerce.number().int().min(1).max(64).default(4),

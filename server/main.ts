@@ -5,8 +5,9 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createContextValues } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { type Logger, pino } from "pino";
+import type { DestinationStream, Logger } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
@@ -26,6 +27,7 @@ import { systemClock } from "./core/clock.ts";
 import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
 import { limits } from "./core/limits.ts";
+import { noMeasures } from "./core/measures.ts";
 import { Spaces } from "./core/memory/spaces.ts";
 import { Newsroom } from "./core/news.ts";
 import { OpenCalls } from "./core/open-call.ts";
@@ -38,6 +40,7 @@ import { RetentionSweep } from "./core/retention/sweep.ts";
 import { Sessions } from "./core/session/sessions.ts";
 import { DatabaseWatch } from "./core/system/database-watch.ts";
 import { HealthWatch } from "./core/system/health.ts";
+import { LagWatch } from "./core/system/lag-watch.ts";
 import { toDropped, toError, toLife, toSessionEvent, toTrimmed, toWarning } from "./core/system/occasions.ts";
 import { Peers } from "./core/system/peers.ts";
 import { watchPressure } from "./core/system/pressure-watch.ts";
@@ -47,10 +50,15 @@ import { noLimits, type TenantStore } from "./core/tenants.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
+import { notesOf } from "./http/call-notes.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
+import { logCall } from "./log/call-log.ts";
+import { openLog } from "./log/logger.ts";
+import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { notesKey } from "./rpc/context.ts";
 import { createDirectStreams } from "./rpc/direct-streams.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
@@ -87,14 +95,20 @@ const certificateCheckMs = 5000;
 const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
 const lastMessagesMs = 2000;
+/** A stop waits so long for the receiver of traces, ms. */
+const lastSpansMs = 2000;
 
 /** What several servers in one process may share. Who gives it closes it. */
 export interface SharedParts {
   readonly bus?: Bus;
+  /** Where lines of the log go; absent: to stderr. */
+  readonly logTo?: DestinationStream;
+  /** No measures and no notes of calls, to see what they cost. */
+  readonly unobserved?: true;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
-  const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
+  const { log, close: closeLog } = openLog(config.LOG_LEVEL, shared.logTo);
   const closers: Closers = [];
   const closeAll = async () => {
     for (const { name, close } of closers.splice(0).toReversed()) {
@@ -104,6 +118,7 @@ export async function startServer(config: Config, shared: SharedParts = {}): Pro
         log.error({ err: error }, `closing ${name} failed`);
       }
     }
+    closeLog();
   };
   try {
     return await open(config, shared, log, closers, closeAll);
@@ -162,6 +177,13 @@ async function open(
     systemEvents.emit(toError(errorId, error));
   };
 
+  const tracing = await openTraces(config, instanceId, log);
+  if (tracing !== undefined) {
+    closers.push({
+      name: "tracing",
+      close: () => tracing.close(Math.min(lastSpansMs, config.DRAIN_TIMEOUT_MS)),
+    });
+  }
   const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
   closers.push({ name: "the database connections", close: () => store.close() });
   const tenants = createPgTenantStore(store.pool);
@@ -176,11 +198,14 @@ async function open(
   closers.push({ name: "the watch on other instances", close: () => peers.close() });
   const metrics = new Metrics();
   const traffic = new Traffic({
-    measures: metrics.measures,
+    measures: shared.unobserved ? noMeasures : metrics.measures,
     databaseNow: () => databaseWatch.now(),
   });
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
   closers.push({ name: "the hub", close: () => hub.close() });
+  const slowness = createSlowness(log, clock.now);
+  const lagWatch = new LagWatch({ hub, clock, tell: slowness.farBehind }, config.FAR_BEHIND_EVENTS);
+  closers.push({ name: "the watch on readers", close: () => lagWatch.close() });
   const registry = new Registry({ store: createPgWorkflowStore(store.pool), clock, news });
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
@@ -200,7 +225,16 @@ async function open(
   const databaseClock = { now: () => databaseWatch.now(), after: clock.after };
   const calls = new OpenCalls({ clock: databaseClock, random, readers });
   const appender = new Appender(
-    { store, bus, clock, random, traffic, onFailure: failuresOf("appender") },
+    {
+      store,
+      bus,
+      clock,
+      random,
+      traffic,
+      tracing: tracing?.tracing,
+      slowCommits: { fromMs: config.SLOW_COMMIT_MS, tell: slowness.slowCommit },
+      onFailure: failuresOf("appender"),
+    },
     { commitConnections: config.COMMIT_CONNECTIONS },
   );
   closers.push({
@@ -348,6 +382,9 @@ async function open(
     },
   };
   const handler = createHandler({
+    observer: shared.unobserved
+      ? undefined
+      : { tracing: tracing?.tracing, onEnd: (notes) => logCall(log, notes) },
     originCheck: createOriginCheck({ developmentMode: config.developmentMode, origins: config.CORS_ORIGINS }),
     readiness: {
       notReady: async () => {
@@ -372,10 +409,11 @@ async function open(
     findMistake: createFindMistake(services),
     rpc: (fallback: Handler) =>
       createDirectStreams(
-        deps,
+        { ...deps, notesOf },
         connectNodeAdapter({
           routes: (router) => registerServices(router, deps),
           fallback: fallback as never,
+          contextValues: (request) => createContextValues().set(notesKey, notesOf(request)),
           requestGate: accessGate(authenticator, logBug),
           interceptors: [errorInterceptor(logBug), validationInterceptor],
           readMaxBytes: limits.messageBytesIn,
@@ -423,6 +461,22 @@ async function open(
     }),
     close: () => (closing ??= closeAll()),
   };
+}
+
+/** Loaded only if it is asked for: who does not trace does not pay for it. */
+async function openTraces(config: Config, instanceId: string, log: Logger) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = config;
+  if (endpoint === undefined) return undefined;
+  const { openTracing } = await import("./tracing/exporter.ts");
+  return openTracing({
+    endpoint,
+    headers: config.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+    serviceName: config.OTEL_SERVICE_NAME,
+    instanceId,
+    ratio: config.OTEL_TRACES_SAMPLER_ARG,
+    onTrouble: (message, error) => log.warn({ reason: error.message }, message),
+    onWell: (message) => log.info(message),
+  });
 }
 
 function toTls(

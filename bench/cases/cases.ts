@@ -6,6 +6,7 @@ import { idleSessions } from "./idle-sessions.ts";
 import { instances } from "./instances.ts";
 import { latency } from "./latency.ts";
 import { multiplex } from "./multiplex.ts";
+import { observability } from "./observability.ts";
 import { publish } from "./publish.ts";
 import { replay } from "./replay.ts";
 import { sessions } from "./sessions.ts";
@@ -30,4 +31,5 @@ export const cases: readonly Case[] = [
   wideTree,
   streams,
   instances,
+  observability,
 ];

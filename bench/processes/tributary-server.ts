@@ -1,4 +1,6 @@
 /** A Tributary server as it is started by `tributary serve`, with its default settings. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../../server/config.ts";
 import { startServer } from "../../server/main.ts";
@@ -12,19 +14,29 @@ export interface ServerOptions {
   readonly adminKey: string;
   /** Absent: the bus in memory. */
   readonly natsUrl?: string | undefined;
+  readonly observed?: Observed | undefined;
 }
 
-export async function open({ databaseUrl, adminKey, natsUrl }: ServerOptions) {
+/**
+ * What looks on. Absent: metrics, and a log of errors. "all": with a line of the log for each call, as by default; "traced": and a
+ * span, of each call and commit; "not": neither metrics nor logs.
+ */
+export type Observed = "all" | "traced" | "not";
+
+export async function open({ databaseUrl, adminKey, natsUrl, observed }: ServerOptions) {
+  const receiver = observed === "traced" ? await openReceiver() : undefined;
   const server = await startServer(
     readConfig({
       DATABASE_URL: databaseUrl,
       NATS_URL: natsUrl,
       TRIBUTARY_ADMIN_KEY: adminKey,
       PORT: "0",
-      LOG_LEVEL: "error",
+      LOG_LEVEL: observed === undefined ? "error" : observed === "not" ? "silent" : "info",
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver?.url,
       // A run is over when its figures are read: nobody needs a slow farewell.
       DRAIN_TIMEOUT_MS: "0",
     }),
+    observed === "not" ? { unobserved: true } : {},
   );
   return {
     methods: {
@@ -43,6 +55,26 @@ export async function open({ databaseUrl, adminKey, natsUrl }: ServerOptions) {
         }
       },
     },
-    close: () => server.close(),
+    async close() {
+      await server.close();
+      receiver?.close();
+    },
+  };
+}
+
+/** Takes traces and forgets them, in the server's own process: their cost is part of the figure. */
+async function openReceiver() {
+  const receiver = createServer((request, response) => {
+    request.resume().on("end", () => response.writeHead(200).end());
+  });
+  await new Promise<void>((resolve) => {
+    receiver.listen(0, "127.0.0.1", resolve);
+  });
+  return {
+    url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
+    close() {
+      receiver.closeAllConnections();
+      receiver.close();
+    },
   };
 }

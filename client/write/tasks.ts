@@ -1,8 +1,14 @@
 /** What a worker says of one task, with the payloads that readers expect. */
 import { EventType } from "../../gen/tributary/v1/event_pb.ts";
-import type { TaskEntry } from "./kinds.ts";
+import { type TraceSource, traceOf } from "../trace.ts";
+import type { SessionKind, TaskEntry } from "./kinds.ts";
 import type { Written } from "./outbox.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+export interface TaskSessionOptions extends SessionOptions {
+  /** The trace that each entry belongs to, unless it says so itself; a function is asked when it is written. Default: the client's. */
+  readonly traceparent?: TraceSource | undefined;
+}
 
 export class TaskWriter {
   readonly taskExecutionId: string;
@@ -106,6 +112,31 @@ function toPayload(value: string | Uint8Array | undefined): NonNullable<TaskEntr
 
 /** A session for events of the tasks of one tree. */
 export class TaskSession extends Session<TaskEntry> {
+  readonly #traceparent: TraceSource | undefined;
+
+  constructor(
+    kind: SessionKind<TaskEntry>,
+    deps: ConstructorParameters<typeof Session<TaskEntry>>[1],
+    options: TaskSessionOptions,
+  ) {
+    super(kind, deps, options);
+    this.#traceparent = options.traceparent;
+  }
+
+  override write(entry: TaskEntry, options: { readonly signal?: AbortSignal } = {}): Promise<Written> {
+    return super.write(this.#traced(entry), options);
+  }
+
+  override tryWrite(entry: TaskEntry): Written | "full" {
+    return super.tryWrite(this.#traced(entry));
+  }
+
+  /** With the trace of now: it may be sent much later. */
+  #traced(entry: TaskEntry): TaskEntry {
+    const traceparent = entry.traceparent ? undefined : traceOf(this.#traceparent);
+    return traceparent === undefined ? entry : { ...entry, traceparent };
+  }
+
   /** Of the session's workflow, or of another one of its tree. */
   task(taskExecutionId: string, workflowId = ""): TaskWriter {
     return new TaskWriter(taskExecutionId, workflowId, (entry) => this.write(entry));

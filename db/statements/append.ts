@@ -1,4 +1,4 @@
-/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007, 0009) for one group; see there for the meaning of each array. */
+/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007, 0009, 0010) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
 
@@ -27,6 +27,10 @@ export interface AppendGroup {
   readonly observationObserved: readonly number[];
   readonly ops: readonly object[];
   readonly payload: Buffer;
+  /** One per entry: number of its trace context, from 1; 0: none. undefined: no entry has one. */
+  readonly entryTrace: readonly number[] | undefined;
+  /** 25 bytes each. */
+  readonly traces: Buffer | undefined;
 }
 
 /** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older epoch, 8 passed, 9 observation id taken. */
@@ -78,7 +82,7 @@ export interface AppendAnswer {
 const text = `select * from append(
   $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::bigint[], $9::smallint[],
   $10::bigint[], $11::int[], $12::int[], $13::boolean[], $14::int[],
-  $15::int[], $16::text[], $17::text[], $18::real[], $19::real[], $20::bigint[], $21::jsonb, $22::bytea)`;
+  $15::int[], $16::text[], $17::text[], $18::real[], $19::real[], $20::bigint[], $21::jsonb, $22::bytea, $23::int[], $24::bytea)`;
 
 export async function append(client: Client, group: AppendGroup): Promise<AppendAnswer> {
   const { rows } = await client.query({
@@ -107,6 +111,8 @@ export async function append(client: Client, group: AppendGroup): Promise<Append
       toArrayLiteral(group.observationObserved),
       JSON.stringify(group.ops),
       group.payload,
+      group.entryTrace === undefined ? null : toArrayLiteral(group.entryTrace),
+      group.traces ?? null,
     ],
   });
   const row = rows[0];

@@ -49,6 +49,8 @@ export interface EventRow {
   readonly payload: string | Buffer | undefined;
   readonly timestampMs: number;
   readonly recordedMs: number;
+  /** Trace context of its writer, as W3C has it; undefined: none. */
+  readonly traceparent: string | undefined;
 }
 
 export interface PageRows {
@@ -111,14 +113,14 @@ async function run(db: Queryable, query: PageQuery, weighed: boolean): Promise<R
     select s.next_offset - 1, coalesce(f.floor_offset, 0), null::uuid, null::text, null::text,
            ${filtered ? `(select ${query.descending ? "min" : "max"}("offset") from candidate)` : "null::bigint"}, ${Kind.head},
            null::text, null::bytea, ${filtered ? `(select count(*) >= ${candidates} from candidate)` : "false"}::int,
-           null::bigint, null::bigint
+           null::bigint, null::bigint, null::text
       from stream s left join stream_floor f using (stream_id)
      where s.stream_id = $1 and ($4::uuid is null or $4 is not null)
     union all (
       select "offset", ${weighed ? "matched" : "null::bigint"}, workflow_id, task_execution_id, producer_id, sequence, kind,
              case when kind = ${Kind.text} then convert_from(payload, 'UTF8') end,
              case when kind in (${Kind.bytes}, ${Kind.textAsBytes}) then payload end,
-             type, timestamp_ms, recorded_ms
+             type, timestamp_ms, recorded_ms, encode(trace_context, 'hex')
         from (select *, ${kind} as kind from (${picked}) as p offset 0) as k
     )`;
   const { rows } = await db.query({
@@ -182,5 +184,10 @@ function toEventRow(row: Row): EventRow {
             : undefined,
     timestampMs: row[10] as number,
     recordedMs: row[11] as number,
+    traceparent: toTraceparent(row[12] as string | null),
   };
 }
+
+/** From 16 bytes of trace id, 8 of span id, 1 of flags, as hexadecimal digits. */
+const toTraceparent = (hex: string | null): string | undefined =>
+  hex === null ? undefined : `00-${hex.slice(0, 32)}-${hex.slice(32, 48)}-${hex.slice(48)}`;

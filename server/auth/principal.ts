@@ -1,5 +1,6 @@
 /** Who calls, as the credential says. The tenant comes from here and from nowhere else. */
 import type { Access } from "../core/access.ts";
+import type { Caller } from "../core/call-notes.ts";
 import { DomainError } from "../core/errors.ts";
 import type { CallOwner } from "../core/open-call.ts";
 
@@ -51,4 +52,10 @@ export function toCallOwner(principal: Principal): CallOwner {
     apiKeyId: principal.kind === "admin" ? undefined : principal.apiKeyId,
     expiresMs: principal.kind === "token" ? principal.expiresMs : undefined,
   };
+}
+
+/** For logs and spans. */
+export function toCaller(principal: Principal): Caller {
+  const { tenant, apiKeyId: keyId } = toCallOwner(principal);
+  return { tenant, credential: principal.kind, keyId };
 }

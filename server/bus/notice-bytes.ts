@@ -6,17 +6,22 @@
  *   0 version · 1 from · 9 to · 17 count · then the entries, each with two bytes that say what differs from what the
  *   entry before predicts: a stream of tokens costs 15 bytes an entry beside its payload.
  *
+ * Version 2 is the same with trace contexts. Who knows only version 1 would read them as something else, so a message says 2 if it
+ * has one, and only then.
+ *
  * Own bytes, since this is done for each commit on the way of every event: 100 tokens of 100 bytes take 40 µs to
  * write and 39 µs to read, as JSON with base64 122 and 82 (Node 24, 2 busy cores), in 40 % of the space.
  */
 
 import type { ObservationPart, Payload, StoredEvent } from "../core/event.ts";
 import type { Notice } from "../core/ports.ts";
+import { traceBytes, traceFromHex, traceToBytes } from "../core/traceparent.ts";
 
 const version = 1;
+const versionWithTraces = 2;
 const headBytes = 21;
 /** What an entry takes at most beside its texts. */
-const entryBytes = 2 + 4 * 8 + 3 * 4 + 1 + 4 + 2 * 4 + 3 * 8;
+const entryBytes = 2 + 4 * 8 + 3 * 4 + 1 + 4 + 2 * 4 + 3 * 8 + traceBytes;
 
 const Differs = {
   workflow: 1,
@@ -30,7 +35,7 @@ const Differs = {
   recorded: 128,
 } as const;
 
-const Has = { text: 1, bytes: 2, observation: 4 } as const;
+const Has = { text: 1, bytes: 2, observation: 4, trace: 8, traceOfBefore: 16 } as const;
 
 /** What the first entry is compared with. */
 const nothing = {
@@ -73,12 +78,12 @@ export function fromBytes(streamId: string, bytes: Uint8Array): Notice | undefin
 
 function bare(from: number, to: number): Uint8Array {
   const message = Buffer.allocUnsafe(headBytes);
-  writeHead(message, from, to, 0);
+  writeHead(message, version, from, to, 0);
   return message;
 }
 
-function writeHead(into: Buffer, from: number, to: number, count: number): void {
-  into[0] = version;
+function writeHead(into: Buffer, itsVersion: number, from: number, to: number, count: number): void {
+  into[0] = itsVersion;
   into.writeDoubleLE(from, 1);
   into.writeDoubleLE(to, 9);
   into.writeUInt32LE(count, 17);
@@ -97,6 +102,7 @@ function pack(
 ): { readonly message: Uint8Array | undefined; readonly next: number } {
   let end = headBytes;
   let next = at;
+  let itsVersion = version;
   for (; next < entries.length; next++) {
     const entry = entries[next] as StoredEvent;
     const before = next === at ? undefined : entries[next - 1];
@@ -104,10 +110,11 @@ function pack(
     const after = writeEntry(entry, before, from, end);
     if (after > mostBytes) break;
     end = after;
+    if (entry.traceparent !== undefined) itsVersion = versionWithTraces;
   }
   if (next === at) return { message: undefined, next };
   const last = next === entries.length ? to : (entries[next - 1] as StoredEvent).offset;
-  writeHead(scratch, from, last, next - at);
+  writeHead(scratch, itsVersion, from, last, next - at);
   return { message: new Uint8Array(scratch.subarray(0, end)), next };
 }
 
@@ -190,6 +197,14 @@ function writeEntry(
     at = into.writeDoubleLE(observation.importance, at);
     at = into.writeDoubleLE(observation.observedMs, at);
   }
+  // Last, as it is read: an entry's own comes after its observation.
+  if (entry.traceparent !== undefined) {
+    if (entry.traceparent === before?.traceparent) has |= Has.traceOfBefore;
+    else {
+      has |= Has.trace;
+      at += traceToBytes(entry.traceparent).copy(into, at);
+    }
+  }
   into[start] = differs;
   into[start + 1] = has;
   return at;
@@ -204,7 +219,9 @@ function writeText(into: Buffer, text: string, at: number): number {
 function read(streamId: string, bytes: Buffer): Notice | undefined {
   const [from, to] = [bytes.readDoubleLE(1), bytes.readDoubleLE(9)];
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to) || from < 1 || to < from) return undefined;
-  if (bytes[0] !== version) return { streamId, from, to, entries: undefined };
+  if (bytes[0] !== version && bytes[0] !== versionWithTraces) {
+    return { streamId, from, to, entries: undefined };
+  }
   const count = bytes.readUInt32LE(17);
   if (count === 0) return { streamId, from, to, entries: undefined };
   const reader = new Reader(bytes);
@@ -258,7 +275,9 @@ class Reader {
       offset,
       recordedMs,
     };
-    return has & Has.observation ? { ...entry, observation: this.#observation() } : entry;
+    const whole = has & Has.observation ? { ...entry, observation: this.#observation() } : entry;
+    if (has & Has.trace) return { ...whole, traceparent: this.#trace() };
+    return has & Has.traceOfBefore ? { ...whole, traceparent: before?.traceparent } : whole;
   }
 
   #observation(): ObservationPart {
@@ -269,6 +288,13 @@ class Reader {
       importance: this.#number(),
       observedMs: this.#number(),
     };
+  }
+
+  #trace(): string {
+    const start = this.#at;
+    this.#at += traceBytes;
+    if (this.#at > this.#bytes.length) throw new RangeError("it ends too early");
+    return traceFromHex(this.#bytes.toString("hex", start, this.#at));
   }
 
   #byte(): number {

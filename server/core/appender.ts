@@ -18,6 +18,7 @@ import { sizeOf } from "./event.ts";
 import { isImpatient, Lanes, type Offer, type Queued } from "./lanes.ts";
 import { type Bus, type EventStore, type GroupResult, StoreError } from "./ports.ts";
 import { toFinalRejection } from "./session/rejection.ts";
+import { type CommitBegin, mostLinks, type Tracing } from "./tracing.ts";
 import type { Traffic } from "./traffic.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -28,8 +29,28 @@ export interface AppenderDeps {
   readonly clock: Clock;
   /** 0 ≤ n < 1; for jitter. */
   readonly random: () => number;
+  /** Absent: nobody traces. */
+  readonly tracing?: Tracing | undefined;
+  /** Absent: nobody is told. */
+  readonly slowCommits?: { readonly fromMs: number; readonly tell: (commit: SlowCommit) => void } | undefined;
   /** Told of failures; not of a single command's own. */
   readonly onFailure: (message: string, error: Error) => void;
+}
+
+/** A group commit that took long. */
+export interface SlowCommit {
+  readonly tookMs: number;
+  /** How long the oldest of it had waited before, ms. */
+  readonly waitedMs: number;
+  readonly commands: number;
+  readonly entries: number;
+  readonly bytes: number;
+  readonly streams: number;
+  /** One of them, and whose it is. */
+  readonly streamId: string;
+  readonly tenant: string;
+  /** Why nothing was stored; undefined: it was. */
+  readonly failure: string | undefined;
 }
 
 /** Waits between tries while the database is away, ms: doubling, with jitter. */
@@ -210,6 +231,7 @@ export class Appender {
     }
     for (let attempt = 0; waiting.length > 0; attempt++) {
       let stored: GroupResult;
+      const span = this.#deps.tracing?.commit(this.#describe(waiting));
       const beganMs = performance.now();
       try {
         stored = await this.#deps.store.append(
@@ -220,6 +242,8 @@ export class Appender {
         const failure =
           error instanceof StoreError ? error : new StoreError("poisoned", String(error), error);
         this.traffic.counts.commitFailures[failure.failure]++;
+        span?.end(failure.failure);
+        this.#noteSlow(waiting, performance.now() - beganMs, failure.failure);
         if (failure.failure === "away" || failure.failure === "unknown") {
           waiting = await this.#waitForDatabase(shard, waiting, failure, attempt);
           continue;
@@ -244,10 +268,47 @@ export class Appender {
         }
         return;
       }
-      this.traffic.measures.observe("commitSeconds", (performance.now() - beganMs) / 1000);
+      const tookMs = performance.now() - beganMs;
+      span?.end(undefined);
+      this.#noteSlow(waiting, tookMs, undefined);
+      this.traffic.measures.observe("commitSeconds", tookMs / 1000);
       this.#settleStored(waiting, stored);
       return;
     }
+  }
+
+  /** What a group is about: in numbers, and the calls it came by. */
+  #describe(group: readonly Queued[]): CommitBegin {
+    const calls = new Set<string>();
+    const streams = new Set<string>();
+    let [entries, bytes, oldestMs] = [0, 0, Number.POSITIVE_INFINITY];
+    for (const { command, queuedMs } of group) {
+      streams.add(command.streamId);
+      entries += command.entries;
+      bytes += command.bytes;
+      oldestMs = Math.min(oldestMs, queuedMs);
+      if (command.kind === "entries" && command.trace !== undefined && calls.size < mostLinks) {
+        calls.add(command.trace);
+      }
+    }
+    const waitedMs = Math.max(0, this.#deps.clock.now() - oldestMs);
+    return { commands: group.length, streams: streams.size, entries, bytes, waitedMs, calls: [...calls] };
+  }
+
+  #noteSlow(group: readonly Queued[], tookMs: number, failure: string | undefined): void {
+    const { slowCommits } = this.#deps;
+    const [first] = group;
+    if (slowCommits === undefined || tookMs < slowCommits.fromMs || first === undefined) return;
+    const { calls: _, waitedMs, ...about } = this.#describe(group);
+    const { streamId, tenant } = first.command;
+    slowCommits.tell({
+      ...about,
+      tookMs,
+      waitedMs: Math.max(0, waitedMs - tookMs),
+      streamId,
+      tenant,
+      failure,
+    });
   }
 
   /** Outside the try: what goes wrong after the commit must not be taken for "nothing was stored". */

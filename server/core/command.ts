@@ -35,6 +35,8 @@ export interface AppendEntries extends CommandBase {
    * number is passed, and what follows stands.
    */
   readonly session?: { readonly epoch: number };
+  /** Trace context of the call that it came by, if that is sampled: the span of the commit is linked to it. */
+  readonly trace?: string | undefined;
 }
 
 /** The type of an entry of a session that was refused before it came here: only its number is passed. Never stored. */

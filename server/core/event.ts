@@ -57,6 +57,8 @@ export interface NewEvent {
   readonly timestampMs: number;
   /** Of entries of memory spaces. */
   readonly observation?: ObservationPart;
+  /** Trace context of its writer, which was sampled; absent: none. See traceparent.ts. */
+  readonly traceparent?: string | undefined;
 }
 
 /** An event as stored. */

@@ -32,12 +32,16 @@ export interface Published {
   readonly cancelRequested: boolean;
 }
 
-/** Stores one event; answers after the commit, or when it is queued if `waitForDurable` is not asked for. */
+/**
+ * Stores one event; answers after the commit, or when it is queued if `waitForDurable` is not asked for. `trace`: context of the
+ * call, if it is sampled.
+ */
 export async function publishOne(
   deps: PublishDeps,
   access: Access,
   event: NewEvent,
   waitForDurable: boolean,
+  trace?: string,
 ): Promise<Published> {
   const { identity, hints } = await deps.registry.require(access, event.workflowId);
   const { workflowId } = identity;
@@ -45,7 +49,14 @@ export async function publishOne(
   const own = { ...event, workflowId };
   const mayAnswerEarly =
     !waitForDurable && !hints.closed && deps.taskHints.isKnownOpen(workflowId, event.taskExecutionId);
-  const command = toCommand(access.tenant, identity.streamId, [own], { broken: false }, !mayAnswerEarly);
+  const command = toCommand(
+    access.tenant,
+    identity.streamId,
+    [own],
+    { broken: false },
+    !mayAnswerEarly,
+    trace,
+  );
   const submission = deps.appender.submit(command);
   if (submission.offer !== "queued") throw refusedOffer(deps.appender, command, submission);
   if (isTaskTerminal(event.type)) deps.taskHints.forget(workflowId, event.taskExecutionId);
@@ -115,13 +126,15 @@ export class PublishCall {
   readonly #deps: PublishDeps;
   readonly #access: Access;
   readonly #closing: Closing;
+  readonly #trace: string | undefined;
   readonly #chains = new Map<string, Chain>();
   readonly #pending = new Set<Promise<void>>();
   readonly totals: PublishTotals = { accepted: 0, duplicates: 0, lastOffset: 0 };
   /** The earliest failed event so far. */
   failure: PublishFailure | undefined;
 
-  constructor(deps: PublishDeps, access: Access, closing: Closing) {
+  constructor(deps: PublishDeps, access: Access, closing: Closing, trace?: string) {
+    this.#trace = trace;
     this.#deps = deps;
     this.#access = access;
     this.#closing = closing;
@@ -185,7 +198,7 @@ export class PublishCall {
         this.fail(indexes[0] ?? 0, error());
         return;
       }
-      const command = toCommand(tenant, streamId, run, chain, true);
+      const command = toCommand(tenant, streamId, run, chain, true, this.#trace);
       const submission = await this.#deps.appender.submitWhenRoom(command, signal);
       if (submission === undefined) return;
       if (submission.offer !== "queued") {
@@ -223,6 +236,7 @@ function toCommand(
   events: readonly NewEvent[],
   chain: Chain,
   callerWaits: boolean,
+  trace: string | undefined,
 ): AppendEntries {
   return {
     kind: "entries",
@@ -235,6 +249,7 @@ function toCommand(
     patienceMs: callerWaits ? callerPatienceMs : undefined,
     chain,
     events,
+    trace,
   };
 }
 

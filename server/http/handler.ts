@@ -2,14 +2,17 @@
 import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
+import { type CallObserver, noteCall } from "./call-notes.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
 import { type MetricsRoute, serveMetrics } from "./metrics.ts";
 import type { OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
 import { repairCall } from "./request-repairs.ts";
-import { isSsePath, type SseDeps, serveSse } from "./sse.ts";
+import { type SseDeps, serveSse, sseRouteOf } from "./sse.ts";
 
 export interface HandlerDeps {
+  /** undefined: requests are not noted. */
+  readonly observer: CallObserver | undefined;
   readonly originCheck: OriginCheck;
   readonly readiness: Readiness;
   readonly sse: SseDeps;
@@ -30,10 +33,12 @@ export function createHandler(deps: HandlerDeps): Handler {
     // A client that leaves in the middle is no fault of this server.
     request.on("error", () => {});
     response.on("error", () => {});
-    if (!deps.originCheck(request, response)) return;
     const url = toUrl(request.url);
+    const sseRoute = url && sseRouteOf(url.pathname);
+    const notes = deps.observer && noteCall(request, response, url?.pathname ?? "", sseRoute, deps.observer);
+    if (!deps.originCheck(request, response)) return;
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
-    const isSse = isSsePath(url.pathname);
+    const isSse = sseRoute !== undefined;
     if (!isSse && !plainRoutes.has(url.pathname)) {
       const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
@@ -54,7 +59,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     }
     if (url.pathname === "/healthz") return serveHealthz(response);
     const serving = isSse
-      ? serveSse(deps.sse, request, response, url)
+      ? serveSse(deps.sse, request, response, url, notes)
       : url.pathname === "/metrics"
         ? serveMetrics(response, deps.metrics)
         : serveReadyz(response, deps.readiness);

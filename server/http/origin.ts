@@ -27,8 +27,14 @@ export function createOriginCheck({ developmentMode, origins }: OriginOptions): 
   const setHeaders = cors({
     origin: (origin, callback) => callback(null, origin !== undefined && isAllowed(origin)),
     methods: [...connectCors.allowedMethods],
-    allowedHeaders: [...connectCors.allowedHeaders, "Authorization", "Last-Event-ID"],
-    exposedHeaders: [...connectCors.exposedHeaders, "Tributary-Error"],
+    allowedHeaders: [
+      ...connectCors.allowedHeaders,
+      "Authorization",
+      "Last-Event-ID",
+      "Traceparent",
+      "X-Request-Id",
+    ],
+    exposedHeaders: [...connectCors.exposedHeaders, "Tributary-Error", "X-Request-Id"],
     maxAge: preflightSeconds,
   });
   return (request, response) => {

@@ -73,6 +73,7 @@ function toEventRecord(event: SentEvent): string {
       timestampMs: event.timestampMs,
       recordedMs: event.recordedMs,
       replaced: event.replaced, // left out if there is none
+      traceparent: event.traceparent, // likewise
     });
     records.set(event, text);
   }

@@ -6,7 +6,8 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import * as z from "zod";
 import { assertAllowed, routeRules } from "../auth/access-rules.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
-import { type Principal, toAccess, toCallOwner } from "../auth/principal.ts";
+import { type Principal, toAccess, toCaller, toCallOwner } from "../auth/principal.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import { DomainError } from "../core/errors.ts";
 import { EventType } from "../core/event.ts";
 import type { FollowMessage } from "../core/follow.ts";
@@ -23,20 +24,28 @@ export interface SseDeps extends SubscribeDeps {
 
 const route = /^\/api\/tenants\/([^/]+)\/stream\/workflows\/([^/]+)(?:\/(consolidated)|\/tasks\/([^/]+))?$/;
 
-export const isSsePath = (path: string): boolean => route.test(path);
+/** The route of a path, with names for what differs; undefined: it is none of these. */
+export function sseRouteOf(path: string): string | undefined {
+  const found = route.exec(path);
+  if (found === null) return undefined;
+  const [, , , consolidated, task] = found;
+  const rest = consolidated !== undefined ? "/consolidated" : task !== undefined ? "/tasks/{task}" : "";
+  return `/api/tenants/{tenant}/stream/workflows/{workflow}${rest}`;
+}
 
 export async function serveSse(
   deps: SseDeps,
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   url: URL,
+  notes: CallNotes | undefined,
 ): Promise<void> {
   const left = new AbortController();
   response.on("close", () => left.abort(clientLeft));
   response.on("error", () => left.abort(clientLeft));
   let messages: AsyncGenerator<FollowMessage> | undefined;
   try {
-    const principal = await authenticate(deps, request, url);
+    const principal = await authenticate(deps, request, url, notes);
     const { slug, target, options, resumes } = parse(request, url);
     const access = toAccess(principal);
     if (access.tenant !== slug) {
@@ -45,7 +54,7 @@ export async function serveSse(
         `tenant ${JSON.stringify(slug)} of the path is not that of the credential`,
       );
     }
-    const sink = sinkOf(response, toSseBytes);
+    const sink = sinkOf(response, toSseBytes, notes);
     messages = subscribe(deps, access, toCallOwner(principal), target, options, left.signal, sink);
     const first = await messages.next();
     if (first.done === true) return; // the client has left
@@ -70,11 +79,12 @@ export async function serveSse(
       return;
     }
     for (let next: IteratorResult<FollowMessage> = first; next.done !== true; next = await messages.next()) {
+      notes?.sent(next.value.kind === "events" ? next.value.events : undefined);
       if (!response.write(toSse(next.value))) await roomIn(response, left.signal);
     }
     response.end();
   } catch (error) {
-    const mapped = toConnectError(error, deps.logBug);
+    const mapped = toConnectError(error, deps.logBug, notes);
     // After the 200 an error can only break the connection; EventSource then comes back with its position.
     if (response.headersSent) response.destroy();
     else answerError(response, mapped);
@@ -83,9 +93,15 @@ export async function serveSse(
   }
 }
 
-async function authenticate(deps: SseDeps, request: Http2ServerRequest, url: URL): Promise<Principal> {
+async function authenticate(
+  deps: SseDeps,
+  request: Http2ServerRequest,
+  url: URL,
+  notes: CallNotes | undefined,
+): Promise<Principal> {
   const header = request.headers.authorization ?? null;
   const principal = await deps.authenticator.authenticate(header, url.searchParams.get("access_token"));
+  if (notes !== undefined) notes.caller = toCaller(principal);
   if (header === null && principal.kind !== "token") {
     throw new DomainError(
       "unauthenticated",

@@ -2,12 +2,21 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { type Principal, toAccess } from "../auth/principal.ts";
 import type { Access } from "../core/access.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import { DomainError } from "../core/errors.ts";
 import type { TenantStore } from "../core/tenants.ts";
 
 export const principalKey = createContextKey<Principal | undefined>(undefined, {
   description: "who calls; undefined only for calls that anyone may make",
 });
+
+/** Put there by who takes the request in. */
+export const notesKey = createContextKey<CallNotes | undefined>(undefined, {
+  description: "what is noted of the call, for its line in the log and its span",
+});
+
+/** The trace context of the call, if it is sampled: kept with what it writes. */
+export const traceOf = (context: HandlerContext): string | undefined => context.values.get(notesKey)?.trace;
 
 export function principalOf(context: HandlerContext): Principal {
   const principal = context.values.get(principalKey);

@@ -41,6 +41,7 @@ export function toEvent(event: SentEvent): Event {
       recordedMs: BigInt(event.recordedMs),
       producerId: event.producerId,
       replaced: event.replaced ?? 0,
+      traceparent: event.traceparent ?? "",
     });
     eventMessages.set(event, message);
   }

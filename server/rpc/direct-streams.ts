@@ -11,11 +11,12 @@ import { create, type DescMessage, fromBinary, type Message, toBinary } from "@b
 import type { StreamMessage } from "../../gen/tributary/v1/event_pb.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import { toAccess, toCallOwner } from "../auth/principal.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import type { FollowMessage } from "../core/follow.ts";
 import { type SubscribeDeps, subscribe } from "../core/subscribe.ts";
 import { toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeFrame, envelope } from "./encoded-events.ts";
-import { type LogBug, toCallError } from "./error-mapping.ts";
+import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { type EventStream, type EventStreamRequest, eventStreams } from "./event-streams.ts";
 import { authorize } from "./interceptors.ts";
 import { clientLeft, roomIn, sinkOf } from "./response-sink.ts";
@@ -25,6 +26,7 @@ import { invalidReason } from "./validation.ts";
 export interface DirectStreamsDeps extends SubscribeDeps {
   readonly authenticator: Authenticator;
   readonly logBug: LogBug;
+  readonly notesOf: (request: object) => CallNotes | undefined;
 }
 
 type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -61,14 +63,20 @@ async function serve(
   const left = new AbortController();
   const onClose = () => left.abort(clientLeft);
   response.once("close", onClose);
+  const notes = deps.notesOf(request);
   try {
-    const principal = await authorize(deps.authenticator, method, request.headers.authorization ?? null);
+    const authorization = request.headers.authorization ?? null;
+    const principal = await authorize(deps.authenticator, method, authorization, notes);
     if (principal === undefined) throw new Error(`${method.name} is for anyone: whose data should it read?`);
     const input = await readMessage(request, method.input);
     if (left.signal.aborted) return;
     if (input === undefined) {
       response.off("close", onClose);
       return connect(request, response);
+    }
+    if (notes !== undefined) {
+      notes.entered = true;
+      notes.messagesIn = 1;
     }
     const messages = subscribe(
       deps,
@@ -77,17 +85,18 @@ async function serve(
       toTarget(input),
       toSubscribeOptions(input.options),
       left.signal,
-      sinkOf(response, encodeFrame),
+      sinkOf(response, encodeFrame, notes),
     );
     for await (const message of messages) {
       begin(response, protocol);
+      notes?.sent(message.kind === "events" ? message.events : undefined);
       if (!response.write(encode(method.output, message))) await roomIn(response, left.signal);
     }
     begin(response, protocol);
     protocol.end(response, undefined);
   } catch (error) {
-    const mapped = toCallError(error, left.signal, deps.logBug);
-    if (left.signal.aborted) return;
+    if (left.signal.aborted) return; // nobody is there to hear of it
+    const mapped = toConnectError(error, deps.logBug, notes);
     begin(response, protocol);
     protocol.end(response, mapped);
   }

@@ -37,6 +37,7 @@ const tags = {
   recordedMs: tagOf(EventSchema, "recorded_ms", varint),
   producerId: tagOf(EventSchema, "producer_id", lengthDelimited),
   replaced: tagOf(EventSchema, "replaced", varint),
+  traceparent: tagOf(EventSchema, "traceparent", lengthDelimited),
 };
 
 /** A message with its envelope, which gRPC, gRPC-Web and Connect have in common. */
@@ -91,6 +92,7 @@ function encode(events: readonly SentEvent[]): Buffer {
     out.number(tags.recordedMs, event.recordedMs);
     out.text(tags.producerId, event.producerId);
     out.number(tags.replaced, event.replaced ?? 0);
+    if (event.traceparent !== undefined) out.text(tags.traceparent, event.traceparent);
   }
   return out.bytes;
 }
@@ -106,7 +108,8 @@ function eventSize(event: SentEvent, payloadBytes: number): number {
     numberSize(event.timestampMs) +
     numberSize(event.recordedMs) +
     textSize(event.producerId) +
-    numberSize(event.replaced ?? 0)
+    numberSize(event.replaced ?? 0) +
+    (event.traceparent === undefined ? 0 : textSize(event.traceparent))
   );
 }
 

@@ -3,16 +3,18 @@
  * is a bug: its text goes to the log under an id, and the caller gets the id.
  */
 import { randomUUID } from "node:crypto";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { SessionEndedSchema } from "../../gen/tributary/v1/session_pb.ts";
 import {
   MissingVariablesSchema,
   VariableConflictSchema,
 } from "../../gen/tributary/v1/variable_service_pb.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import { DomainError, type ErrorCode } from "../core/errors.ts";
 import { StoreError } from "../core/ports.ts";
 import { isDatabaseAway } from "../store/store-errors.ts";
+import { notesKey } from "./context.ts";
 
 const codes: Record<ErrorCode, Code> = {
   unauthenticated: Code.Unauthenticated,
@@ -36,24 +38,33 @@ export type LogBug = (errorId: string, error: unknown) => void;
  */
 const mark = "tributary-error";
 
-export function toConnectError(error: unknown, logBug: LogBug): ConnectError {
+/** `notes`: of the call that fails with it. */
+export function toConnectError(error: unknown, logBug: LogBug, notes?: CallNotes | undefined): ConnectError {
   const mapped = mapError(error, logBug);
+  notes?.failed(nameOfCode(mapped.code));
   mapped.metadata.set(mark, "1");
   return mapped;
 }
 
 /** As above, for a call whose client may have left: a connection that breaks is no bug of this server. */
-export function toCallError(error: unknown, signal: AbortSignal, logBug: LogBug): ConnectError {
+export function toCallError(
+  error: unknown,
+  { signal, values }: Pick<HandlerContext, "signal" | "values">,
+  logBug: LogBug,
+): ConnectError {
   const isOurs = error instanceof ConnectError || error instanceof DomainError;
-  return toConnectError(signal.aborted && !isOurs ? signal.reason : error, logBug);
+  return toConnectError(signal.aborted && !isOurs ? signal.reason : error, logBug, values.get(notesKey));
 }
 
 /** As above, for a part of a call that goes on without it. */
 export function toStreamError(error: unknown, logBug: LogBug): { code: string; message: string } {
   const { code, rawMessage } = mapError(error, logBug);
-  const name = Code[code].replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
-  return { code: name, message: rawMessage };
+  return { code: nameOfCode(code), message: rawMessage };
 }
+
+/** In lower snake case. */
+const nameOfCode = (code: Code): string =>
+  Code[code].replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 
 function mapError(error: unknown, logBug: LogBug): ConnectError {
   if (error instanceof ConnectError) return error;

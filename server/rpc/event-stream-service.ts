@@ -10,7 +10,7 @@ import { toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import type { Page } from "../core/ports.ts";
 import { type SubscribeDeps, subscribe, toFilter, toScopeKey } from "../core/subscribe.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { accessOf, notesKey, principalOf } from "./context.ts";
 import { toEvent, toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
@@ -41,6 +41,7 @@ async function* answers(
   context: HandlerContext,
 ): AsyncGenerator<never> {
   const isJson = answersJson(context);
+  const span = context.values.get(notesKey)?.span;
   try {
     const subscription = subscribe(
       deps,
@@ -54,10 +55,11 @@ async function* answers(
       const answer = create(method.output) as Message & { message?: StreamMessage };
       if (message.kind === "events" && !isJson) answer.$unknown = encodeEvents(message.events);
       else answer.message = toStreamMessage(message);
+      if (message.kind === "events") span?.delivered(message.events);
       yield answer as never; // the method's output
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 
@@ -88,6 +90,7 @@ async function readEvents(deps: EventStreamDeps, request: ReadEventsRequest, con
       `cursor: ${cursor} is beyond the tail of the stream, which is ${page.tailOffset}`,
     );
   }
+  context.values.get(notesKey)?.span?.delivered(page.events);
   return {
     events: page.events.map(toEvent),
     nextCursor: BigInt(

@@ -3,18 +3,57 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { HandlerContext, Interceptor } from "@connectrpc/connect";
 import { assertAllowed, ruleOf } from "../auth/access-rules.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
-import type { Principal } from "../auth/principal.ts";
-import { principalKey } from "./context.ts";
+import { type Principal, toCaller } from "../auth/principal.ts";
+import type { CallNotes } from "../core/call-notes.ts";
+import { notesKey, principalKey } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 
 /** Maps what is thrown before a response begins; streaming handlers map what they throw later themselves. */
 export function errorInterceptor(logBug: LogBug): Interceptor {
   return (next) => async (request) => {
+    const notes = request.contextValues.get(notesKey);
+    if (notes !== undefined) notes.entered = true;
     try {
-      return await next(request);
+      if (notes === undefined) return await next(request);
+      const response = await next(
+        request.stream
+          ? { ...request, message: counted(request.message, (count) => (notes.messagesIn = count)) }
+          : request,
+      );
+      return response.stream
+        ? { ...response, message: counted(response.message, (count) => (notes.messagesOut = count)) }
+        : response;
     } catch (error) {
-      throw toConnectError(error, logBug);
+      throw toConnectError(error, logBug, notes);
     }
+  };
+}
+
+/**
+ * The same messages, counted as they are asked for: who asks again has dealt with the last one. Not a generator around them, which
+ * would cost each message of each reader promises of its own.
+ */
+function counted<T>(messages: AsyncIterable<T>, tell: (count: number) => void): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = messages[Symbol.asyncIterator]();
+      let asked = 0;
+      const own: AsyncIterator<T> = {
+        next() {
+          tell(asked++);
+          return iterator.next();
+        },
+      };
+      const { return: leave, throw: fail } = iterator;
+      if (leave !== undefined) {
+        own.return = (value) => {
+          tell(asked); // it left with what it got last
+          return leave.call(iterator, value);
+        };
+      }
+      if (fail !== undefined) own.throw = (error) => fail.call(iterator, error);
+      return own;
+    },
   };
 }
 
@@ -27,11 +66,13 @@ export function accessGate(
   logBug: LogBug,
 ): (context: HandlerContext) => Promise<void> {
   return async (context) => {
+    const notes = context.values.get(notesKey);
     try {
       const authorization = context.requestHeader.get("authorization");
-      context.values.set(principalKey, await authorize(authenticator, context.method, authorization));
+      const principal = await authorize(authenticator, context.method, authorization, notes);
+      context.values.set(principalKey, principal);
     } catch (error) {
-      throw toConnectError(error, logBug);
+      throw toConnectError(error, logBug, notes);
     }
   };
 }
@@ -41,11 +82,13 @@ export async function authorize(
   authenticator: Authenticator,
   { name, parent }: DescMethod,
   authorization: string | null,
+  notes: CallNotes | undefined,
 ): Promise<Principal | undefined> {
   const rule = ruleOf(parent.typeName, name);
   if (rule === undefined) throw new Error(`no access rule for ${parent.typeName}/${name}`);
   if (rule === "anyone") return undefined;
   const principal = await authenticator.authenticate(authorization);
+  if (notes !== undefined) notes.caller = toCaller(principal);
   assertAllowed(rule, principal);
   return principal;
 }

@@ -13,7 +13,7 @@ import { assertAllowed, type Rule, ruleOf } from "../auth/access-rules.ts";
 import { type Principal, toCallOwner } from "../auth/principal.ts";
 import { DomainError } from "../core/errors.ts";
 import { type FlowDeps, type FlowInput, type FlowOutput, memoryFlow as flow } from "../core/memory/flow.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { accessOf, principalOf, traceOf } from "./context.ts";
 import { type LogBug, toCallError, toStreamError } from "./error-mapping.ts";
 import { toObservationBatch } from "./observations.ts";
 import { toRecallMessage, toRecallRequest } from "./recall-messages.ts";
@@ -32,13 +32,13 @@ export async function* memoryFlow(
 ) {
   try {
     const principal = principalOf(context);
-    const inputs = toInputs(requests, principal, () => deps.databaseNow());
+    const inputs = toInputs(requests, principal, () => deps.databaseNow(), traceOf(context));
     const outputs = flow(deps, accessOf(context), toCallOwner(principal), inputs, context.signal);
     for await (const output of outputs) {
       yield toResponse(output, deps.logBug);
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 
@@ -46,6 +46,7 @@ async function* toInputs(
   requests: AsyncIterable<MemoryFlowRequest>,
   principal: Principal,
   now: () => number,
+  trace: string | undefined,
 ): AsyncGenerator<FlowInput> {
   for await (const { operation } of requests) {
     switch (operation.case) {
@@ -57,7 +58,7 @@ async function* toInputs(
           workflow: undefined,
           space: undefined,
         });
-        yield { kind: "init", space, session: init };
+        yield { kind: "init", space, session: { ...init, trace } };
         break;
       }
       case "recall": {

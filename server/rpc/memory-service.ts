@@ -64,7 +64,7 @@ async function* recallStream(deps: MemoryServiceDeps, request: RecallStreamReque
       yield { message: toRecallMessage(message) };
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

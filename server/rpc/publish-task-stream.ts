@@ -13,6 +13,8 @@ import { limits } from "../core/limits.ts";
 import type { Registry } from "../core/registry.ts";
 import type { SessionEntry, SessionInput } from "../core/session/messages.ts";
 import { RejectionCode } from "../core/session/rejection.ts";
+import { keptTrace, wrongTraceparent } from "../core/traceparent.ts";
+import { traceOf } from "./context.ts";
 import { type SessionCallDeps, type SessionKind, sessionCall } from "./session-call.ts";
 import { invalidReason } from "./validation.ts";
 
@@ -27,30 +29,42 @@ export function publishTaskStream(
   requests: AsyncIterable<PublishTaskStreamRequest>,
   context: HandlerContext,
 ) {
+  const trace = traceOf(context);
   const kind: SessionKind<typeof PublishTaskStreamInitSchema, TaskEventBatch> = {
     initSchema: PublishTaskStreamInitSchema,
     async open(access, init) {
       const { identity } = await deps.registry.require(access, init.workflowId);
       return {
         target: { streamId: identity.streamId, workflow: identity, space: undefined },
-        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.databaseNow()),
+        toBatch: (batch) => toBatch(batch, identity.workflowId, deps.databaseNow(), trace),
       };
     },
   };
   return sessionCall(deps, kind, requests, context);
 }
 
-function toBatch(batch: TaskEventBatch, workflowId: string, now: number): SessionInput {
+function toBatch(
+  batch: TaskEventBatch,
+  workflowId: string,
+  now: number,
+  trace: string | undefined,
+): SessionInput {
   // One pass over all; only a batch in which something is wrong is looked at entry by entry.
   const allValid = invalidReason(TaskEventBatchSchema, batch) === undefined;
   return {
     kind: "batch",
     first: Number(batch.firstSequence),
-    entries: batch.events.map((event) => toEntry(event, workflowId, now, allValid)),
+    entries: batch.events.map((event) => toEntry(event, workflowId, now, trace, allValid)),
   };
 }
 
-function toEntry(event: TaskEvent, workflowId: string, now: number, isValid: boolean): SessionEntry {
+function toEntry(
+  event: TaskEvent,
+  workflowId: string,
+  now: number,
+  trace: string | undefined,
+  isValid: boolean,
+): SessionEntry {
   if (!isValid) {
     const size = payloadSize(event.payload.value);
     if (size > limits.payloadBytes) {
@@ -63,6 +77,8 @@ function toEntry(event: TaskEvent, workflowId: string, now: number, isValid: boo
     const reason = invalidReason(TaskEventSchema, event);
     if (reason !== undefined) return { kind: "invalid", code: RejectionCode.INVALID, message: reason };
   }
+  const wrong = wrongTraceparent("traceparent", event.traceparent);
+  if (wrong !== undefined) return { kind: "invalid", code: RejectionCode.INVALID, message: wrong };
   return {
     kind: "event",
     event: {
@@ -71,6 +87,7 @@ function toEntry(event: TaskEvent, workflowId: string, now: number, isValid: boo
       type: event.type,
       payload: event.payload.value,
       timestampMs: Number(event.timestampMs) || now,
+      traceparent: keptTrace(event.traceparent, trace),
     },
   };
 }

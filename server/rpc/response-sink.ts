@@ -5,15 +5,21 @@
 import { once } from "node:events";
 import type { Http2ServerResponse } from "node:http2";
 import type { SentEvent } from "../core/batch.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import type { Sink } from "../core/sink.ts";
 
 type Response = Pick<Http2ServerResponse, "write" | "on" | "once" | "off" | "emit">;
 
 /** Writes each message as these bytes. */
-export function sinkOf(response: Response, toBytes: (events: readonly SentEvent[]) => Uint8Array): Sink {
+export function sinkOf(
+  response: Response,
+  toBytes: (events: readonly SentEvent[]) => Uint8Array,
+  notes: CallNotes | undefined,
+): Sink {
   const sink: Sink = {
     onRoom: () => {},
     write(events) {
+      notes?.sent(events);
       if (response.write(toBytes(events))) return true;
       response.once("drain", onDrain);
       return false;

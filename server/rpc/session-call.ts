@@ -16,7 +16,7 @@ import type { Access } from "../core/access.ts";
 import { DomainError } from "../core/errors.ts";
 import type { SessionInput } from "../core/session/messages.ts";
 import type { Sessions, SessionTarget } from "../core/session/sessions.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { accessOf, principalOf, traceOf } from "./context.ts";
 import { type LogBug, toCallError } from "./error-mapping.ts";
 import { fromClose, fromFlow, toReply, toSessionInit } from "./session-messages.ts";
 import { invalidReason } from "./validation.ts";
@@ -68,13 +68,13 @@ export async function* sessionCall<InitSchema extends DescMessage, Batch>(
     const replies = deps.sessions.run(
       access,
       toCallOwner(principalOf(context)),
-      toSessionInit(operation.value.session, target),
+      { ...toSessionInit(operation.value.session, target), trace: traceOf(context) },
       toInputs(messages, toBatch),
       context.signal,
     );
     for await (const reply of replies) yield { reply: toReply(reply) };
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

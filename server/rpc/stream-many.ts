@@ -22,7 +22,7 @@ import { DomainError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { MultiplexInput, MultiplexOutput, Start } from "../core/multiplex.ts";
 import { type SubscribeDeps, type Subscriber, subscribeMany, type Target } from "../core/subscribe.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { accessOf, notesKey, principalOf } from "./context.ts";
 import { toStreamMessage, toSubscribeOptions } from "./conversions.ts";
 import { encodeEvents } from "./encoded-events.ts";
 import { type LogBug, toCallError, toStreamError } from "./error-mapping.ts";
@@ -62,16 +62,20 @@ async function* answers<S extends DescMessage>(
   toInputs: Parameters<typeof subscribeMany>[3],
 ): AsyncGenerator<MessageShape<S>> {
   const isJson = answersJson(context);
+  const span = context.values.get(notesKey)?.span;
   try {
     const owner = toCallOwner(principalOf(context));
     const outputs = subscribeMany(deps, accessOf(context), owner, toInputs, context.signal);
     for await (const output of outputs) {
       const answer = create(schema) as unknown as MultiplexResponse;
       fill(answer, output, isJson, deps.logBug);
+      if (output.kind === "message" && output.message.kind === "events") {
+        span?.delivered(output.message.events);
+      }
       yield answer as unknown as MessageShape<S>;
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

@@ -34,7 +34,7 @@ export async function* streamSystemEvents(
     for await (const message of stream(deps, { types, tenant }, owner, context.signal))
       yield create(StreamSystemEventsResponseSchema, { message: toOneof(message) });
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

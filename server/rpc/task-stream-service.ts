@@ -16,7 +16,8 @@ import { type NewEvent, payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { OpenCall, OpenCalls } from "../core/open-call.ts";
 import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
-import { accessOf, principalOf } from "./context.ts";
+import { keptTrace, wrongTraceparent } from "../core/traceparent.ts";
+import { accessOf, notesKey, principalOf, traceOf } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { type PublishTaskStreamDeps, publishTaskStream } from "./publish-task-stream.ts";
 import { invalidReason } from "./validation.ts";
@@ -38,6 +39,9 @@ export function taskStreamService(router: ConnectRouter, deps: TaskStreamDeps): 
 
 async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataRequest, context: HandlerContext) {
   assertNumbered(request.producerId, request.sequence, "sequence");
+  const wrong = wrongTraceparent("traceparent", request.traceparent);
+  if (wrong !== undefined) throw new DomainError("invalid_argument", wrong);
+  const trace = traceOf(context);
   const published = await publishOne(
     deps,
     accessOf(context),
@@ -49,8 +53,10 @@ async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataReque
       type: request.type,
       payload: request.payload,
       timestampMs: Number(request.timestampMs) || deps.databaseNow(),
+      traceparent: keptTrace(request.traceparent, trace),
     },
     request.waitForDurable,
+    trace,
   );
   return {
     acknowledged: true,
@@ -69,16 +75,22 @@ async function publishTaskEvents(
   const call = deps.calls.open("writer", toCallOwner(principalOf(context)));
   const closing = new AbortController();
   const stopListening = call.onClosing(() => closing.abort());
-  const publishing = new PublishCall(deps, accessOf(context), {
-    signal: AbortSignal.any([context.signal, closing.signal]),
-    error: () => (context.signal.aborted ? (context.signal.reason as Error) : closedError(call)),
-  });
+  const trace = traceOf(context);
+  const publishing = new PublishCall(
+    deps,
+    accessOf(context),
+    {
+      signal: AbortSignal.any([context.signal, closing.signal]),
+      error: () => (context.signal.aborted ? (context.signal.reason as Error) : closedError(call)),
+    },
+    trace,
+  );
   let taken = 0;
   let producerId: string | undefined;
   try {
     for await (const request of untilClosing(requests, call, context.signal)) {
       producerId ??= request.producerId;
-      taken = await addMessage(deps, publishing, request, producerId, taken, context.signal);
+      taken = await addMessage(deps, publishing, request, producerId, taken, trace, context.signal);
       if (publishing.failure !== undefined) break;
     }
     if (call.closing !== undefined) publishing.fail(taken, closedError(call));
@@ -97,7 +109,7 @@ async function publishTaskEvents(
       lastOffset: BigInt(totals.lastOffset),
     };
   }
-  const mapped = toConnectError(failure.error, deps.logBug);
+  const mapped = toConnectError(failure.error, deps.logBug, context.values.get(notesKey));
   mapped.details.push({
     desc: PublishTaskEventsProgressSchema,
     value: {
@@ -116,6 +128,7 @@ async function addMessage(
   request: PublishTaskEventsRequest,
   producerId: string,
   taken: number,
+  trace: string | undefined,
   signal: AbortSignal,
 ): Promise<number> {
   const wrong = wrongWithMessage(request, producerId);
@@ -126,7 +139,7 @@ async function addMessage(
   const valid = wrong?.index === undefined ? request.events : request.events.slice(0, wrong.index);
   const now = deps.databaseNow();
   await publishing.add(
-    valid.map((event) => toNewEvent(event, producerId, now)),
+    valid.map((event) => toNewEvent(event, producerId, now, trace)),
     taken,
     signal,
   );
@@ -165,6 +178,10 @@ function wrongWithMessage(
       ),
     };
   }
+  for (const [index, { traceparent }] of request.events.entries()) {
+    const wrong = wrongTraceparent(`events[${index}].traceparent`, traceparent);
+    if (wrong !== undefined) return { index, error: invalid(wrong) };
+  }
   const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
   if (unnumbered === -1) return undefined;
   return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };
@@ -183,7 +200,7 @@ const unnumberedError = (field: string, producerId: string) =>
     `${field}: 0, though producer_id ${JSON.stringify(producerId)} is given; number the producer's events 1, 2, 3 …, or leave producer_id out`,
   );
 
-function toNewEvent(event: TaskEvent, producerId: string, now: number): NewEvent {
+function toNewEvent(event: TaskEvent, producerId: string, now: number, trace: string | undefined): NewEvent {
   return {
     workflowId: event.workflowId,
     taskExecutionId: event.taskExecutionId,
@@ -192,6 +209,7 @@ function toNewEvent(event: TaskEvent, producerId: string, now: number): NewEvent
     type: event.type,
     payload: event.payload.value,
     timestampMs: Number(event.timestampMs) || now,
+    traceparent: keptTrace(event.traceparent, trace),
   };
 }
 

@@ -43,7 +43,7 @@ export async function* watch(
       else yield create(WatchVariablesResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

@@ -70,6 +70,8 @@ const demands: Record<string, Demand> = {
 /** What a pattern means. */
 const forms: Record<string, string> = {
   "^\\P{Cc}{1,255}$": "be 1–255 printable characters (no control characters)",
+  "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$":
+    "be a W3C traceparent of version 00, in lower case: 00-<32 hex digits>-<16 hex digits>-<2 hex digits>",
   "^[a-z0-9][a-z0-9_-]{2,62}$": "be 3–63 characters of a–z, 0–9, _ and -, the first a letter or digit",
 };
 

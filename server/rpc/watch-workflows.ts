@@ -41,7 +41,7 @@ export async function* watchWorkflows(
       } else yield create(WatchWorkflowsResponseSchema, { message: toOneof(message) });
     }
   } catch (error) {
-    throw toCallError(error, context.signal, deps.logBug);
+    throw toCallError(error, context, deps.logBug);
   }
 }
 

@@ -24,6 +24,7 @@ import type {
 import { type NewEvent, payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
 import { toFinalRejection } from "../core/session/rejection.ts";
+import { traceToBytes } from "../core/traceparent.ts";
 
 const refusalOf: Partial<Record<Decision, Refusal>> = {
   3: "workflow_closed",
@@ -61,6 +62,10 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   const observationObserved: number[] = [];
   const ops: object[] = [];
   const slices: Uint8Array[] = [];
+  // Made with the first entry that has a trace context: usually none has.
+  let entryTrace: number[] | undefined;
+  const traceNo = new Map<string, number>();
+  const traces: Uint8Array[] = [];
   let end = 0;
 
   const addSlice = (payload: string | Uint8Array) => {
@@ -123,6 +128,13 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
       entrySize.push(slice.size);
       entryIsText.push(typeof event.payload === "string");
       entryChain.push(chain);
+      if (event.traceparent !== undefined) {
+        const { traceparent } = event;
+        entryTrace ??= [];
+        // Those before it have none.
+        while (entryTrace.length < entryKey.length - 1) entryTrace.push(0);
+        entryTrace.push(noOf(traceNo, traceparent, () => traces.push(traceToBytes(traceparent))));
+      }
       if (event.observation === undefined) continue;
       const { observationId: id, metadata, confidence, importance, observedMs } = event.observation;
       observationEntry.push(entryKey.length);
@@ -156,6 +168,8 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     observationObserved,
     ops,
     payload: Buffer.concat(slices, end),
+    entryTrace,
+    traces: entryTrace === undefined ? undefined : Buffer.concat(traces),
   };
 }
 

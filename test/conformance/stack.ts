@@ -47,6 +47,7 @@ export function useStack(): Stack {
   beforeAll(async () => {
     const gate = createGate(logBug);
     const handler = createHandler({
+      observer: undefined,
       originCheck: createOriginCheck({ developmentMode: false, origins: [] }),
       readiness: { notReady: async () => undefined, degraded: () => undefined },
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream

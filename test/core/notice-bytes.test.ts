@@ -45,6 +45,9 @@ function randomEntry(random: Random, offset: number, workflows: readonly string[
     timestampMs: random.pick([0, 1, 1_800_000_000_000, 2 ** 53 - 1]),
     recordedMs: random.pick([0, 1_800_000_000_000]),
     ...(random.chance(0.3)
+      ? { traceparent: `00-${"ab".repeat(16)}-00f067aa0ba902b${random.below(3)}-01` }
+      : {}),
+    ...(random.chance(0.3)
       ? {
           observation: {
             observationId: newId(),
@@ -126,7 +129,7 @@ test("a notice without entries, and one for which there is no room, keep their r
 
 test("of another version the range is read, and nothing else", () => {
   const [bytes] = toBytes(noticeOf([entryAt(7), entryAt(8)]), most) as [Uint8Array];
-  bytes[0] = 2;
+  bytes[0] = 3;
   expect(fromBytes(streamId, bytes)).toEqual({ streamId, from: 7, to: 8, entries: undefined });
 });
 

@@ -8,8 +8,11 @@ import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 import { expect, inject, test } from "vitest";
 import { migrate, UnusableDatabase } from "../../db/migrate.ts";
+import type { Command } from "../../server/core/command.ts";
+import { toAppendGroup } from "../../server/store/append-group.ts";
 import { createTestDatabase } from "../support/cluster.ts";
-import { waitingForLock } from "../support/database.ts";
+import { anEvent, create, entries } from "../support/commands.ts";
+import { newId, waitingForLock } from "../support/database.ts";
 import { until } from "../support/until.ts";
 
 async function withDatabase(run: (url: string, client: pg.Client) => Promise<void>): Promise<void> {
@@ -63,14 +66,15 @@ test("a database that risks what was acknowledged is warned of", () =>
     expect((await migrate(url)).warnings).toEqual([expect.stringContaining("synchronous_commit=off")]);
   }));
 
-/** As the release before the last migration left it. */
-async function migrateAllButLast(client: pg.Client): Promise<void> {
+/** As the release before this migration left it. */
+async function migrateBefore(name: string, client: pg.Client): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "tributary-test-migrations-"));
   try {
     await cp(fileURLToPath(new URL("../../db/migrations", import.meta.url)), folder, { recursive: true });
     const file = join(folder, "meta", "_journal.json");
     const journal = JSON.parse(await readFile(file, "utf8"));
-    await writeFile(file, JSON.stringify({ ...journal, entries: journal.entries.slice(0, -1) }));
+    const at = journal.entries.findIndex(({ tag }: { tag: string }) => tag === name);
+    await writeFile(file, JSON.stringify({ ...journal, entries: journal.entries.slice(0, at) }));
     await applyMigrations(drizzle(client), { migrationsFolder: folder });
   } finally {
     await rm(folder, { recursive: true });
@@ -79,7 +83,7 @@ async function migrateAllButLast(client: pg.Client): Promise<void> {
 
 test("a migration that waits for a table lets others use it meanwhile, and is done when it is free", () =>
   withDatabase(async (url, client) => {
-    await migrateAllButLast(client);
+    await migrateBefore("0009_quotas", client);
     const other = new pg.Client({ connectionString: url });
     await other.connect();
     await other.query("set lock_timeout = 2000");
@@ -97,7 +101,7 @@ test("a migration that waits for a table lets others use it meanwhile, and is do
 
 test("a table that is locked for ever ends a migration", () =>
   withDatabase(async (url, client) => {
-    await migrateAllButLast(client);
+    await migrateBefore("0009_quotas", client);
     await client.query("begin; delete from workflow where false");
     await expect(migrate(url, { tries: 2, pauseMs: 1 })).rejects.toThrow();
     await client.query("commit");
@@ -105,7 +109,7 @@ test("a table that is locked for ever ends a migration", () =>
 
 test("0009 counts the open workflows of tenants that have a limit already", () =>
   withDatabase(async (url, client) => {
-    await migrateAllButLast(client);
+    await migrateBefore("0009_quotas", client);
     await client.query("insert into tenant (slug, max_open_workflows) values ('acme', 5), ('none', 0)");
     for (const [tenant, open] of [
       ["acme", 3],
@@ -125,4 +129,40 @@ test("0009 counts the open workflows of tenants that have a limit already", () =
     await migrate(url);
     const { rows } = await client.query("select tenant_slug, open, most from open_workflow_count");
     expect(rows).toEqual([{ tenant_slug: "acme", open: 3, most: 5 }]);
+  }));
+
+test("a server of the release before goes on writing, on the connections it has, when 0010 is applied beside it", () =>
+  withDatabase(async (url, client) => {
+    await migrateBefore("0010_trace_context", client);
+    await client.query("insert into tenant (slug) values ('acme')");
+    const streamId = newId();
+    // As that release has it: prepared once on each connection.
+    const text = `select * from append(
+      $1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::bigint[], $9::smallint[],
+      $10::bigint[], $11::int[], $12::int[], $13::boolean[], $14::int[],
+      $15::int[], $16::text[], $17::text[], $18::real[], $19::real[], $20::bigint[], $21::jsonb, $22::bytea)`;
+    const append = async (command: Command) => {
+      const g = toAppendGroup([command]);
+      const observations = ["{}", "{}", "{}", "{}", "{}", "{}"];
+      const values = [
+        g.streams,
+        g.keyStream,
+        g.keyWorkflow,
+        g.keyTask,
+        g.keyProducer,
+        g.keyEpoch,
+        g.entryKey,
+      ];
+      values.push(g.entrySequence, g.entryType, g.entryTimestamp, g.entryStart, g.entrySize);
+      const rest = [g.entryIsText, g.entryChain, ...observations, JSON.stringify(g.ops), g.payload];
+      const { rows } = await client.query({ name: "append", text, values: [...values, ...rest] });
+      return rows[0];
+    };
+    const event = () => entries(streamId, [anEvent({ workflowId: streamId })]);
+    await append(create(streamId, { workflowId: streamId }));
+    expect(await append(event())).toMatchObject({ decisions: null, first_offsets: ["2"] });
+    await migrate(url);
+    expect(await append(event())).toMatchObject({ decisions: null, first_offsets: ["3"] });
+    const { rows } = await client.query("select count(*)::int as n from event where trace_context is null");
+    expect(rows[0].n).toBe(3);
   }));

@@ -47,6 +47,15 @@ const event: fc.Arbitrary<SentEvent> = fc.record(
     timestampMs: count,
     recordedMs: count,
     replaced: fc.oneof(fc.constantFrom(0, 127, 128, 2 ** 31, 2 ** 32 - 1), fc.nat()),
+    traceparent: fc.oneof(
+      fc.constant(undefined),
+      fc
+        .tuple(fc.bigInt(1n, 2n ** 128n - 1n), fc.bigInt(1n, 2n ** 64n - 1n))
+        .map(
+          ([trace, span]) =>
+            `00-${trace.toString(16).padStart(32, "0")}-${span.toString(16).padStart(16, "0")}-01`,
+        ),
+    ),
   },
   {
     requiredKeys: [
@@ -120,5 +129,6 @@ test("no field of Event is unknown to the encoder", () => {
     "recorded_ms",
     "producer_id",
     "replaced",
+    "traceparent",
   ]);
 });

@@ -47,6 +47,8 @@ export interface SessionTerms {
   readonly acceptedAcks: boolean;
   /** As the session began. */
   readonly tenantLimits: TenantLimits;
+  /** Trace context of the call, if it is sampled. */
+  readonly trace?: string | undefined;
 }
 
 export interface SessionDeps {
@@ -296,7 +298,7 @@ export class Session {
   }
 
   #submit(events: readonly NewEvent[]): Submission {
-    const { tenant, streamId, lane, epoch } = this.terms;
+    const { tenant, streamId, lane, epoch, trace } = this.terms;
     const command: AppendEntries = {
       kind: "entries",
       tenant,
@@ -309,6 +311,7 @@ export class Session {
       chain: this.#chain,
       events,
       session: { epoch },
+      trace,
     };
     const submission = this.#deps.appender.submit(command);
     if (submission.offer === "queued") {

@@ -64,6 +64,8 @@ export interface SessionInit {
   readonly maxBatchSize: number;
   readonly lane: Lane;
   readonly target: SessionTarget;
+  /** Trace context of the call, if it is sampled. */
+  readonly trace?: string | undefined;
 }
 
 export type SessionReply =
@@ -249,6 +251,7 @@ export class Sessions {
       credit: Math.min(init.clientBufferSize || limits.sessionCredit, limits.sessionCredit),
       acceptedAcks: init.acceptedAcks,
       tenantLimits,
+      trace: init.trace,
     };
     return { terms, taken };
   }
