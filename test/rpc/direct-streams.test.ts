@@ -215,6 +215,7 @@ describe.each(ways)("over %s, HTTP/%i", (name, version) => {
       ":path": path(method),
       "content-type": type,
       authorization: `Bearer ${server.acme.key}`,
+      "x-request-id": "of-the-test",
       [prefix === "grpc" ? "grpc-accept-encoding" : "connect-accept-encoding"]: "gzip",
       ...(prefix === "grpc" ? { te: "trailers" } : { "connect-protocol-version": "1" }),
       ...headers,
