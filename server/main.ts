@@ -59,10 +59,12 @@ import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { notesKey } from "./rpc/context.ts";
-import { createDirectStreams } from "./rpc/direct-streams.ts";
+import { createDirectCalls } from "./rpc/direct-calls.ts";
+import { directStreams } from "./rpc/direct-streams.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
+import { directPublish } from "./rpc/task-stream-service.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
@@ -408,8 +410,9 @@ async function open(
     },
     findMistake: createFindMistake(services),
     rpc: (fallback: Handler) =>
-      createDirectStreams(
+      createDirectCalls(
         { ...deps, notesOf },
+        [...directStreams(deps), directPublish(deps)],
         connectNodeAdapter({
           routes: (router) => registerServices(router, deps),
           fallback: fallback as never,

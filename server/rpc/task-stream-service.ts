@@ -1,4 +1,5 @@
 /** TaskStreamService: one event, many events of a call; sessions are in publish-task-stream.ts. */
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import {
@@ -10,7 +11,8 @@ import {
   TaskEventSchema,
   TaskStreamService,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
-import { toCallOwner } from "../auth/principal.ts";
+import { toAccess, toCallOwner } from "../auth/principal.ts";
+import type { Access } from "../core/access.ts";
 import { DomainError } from "../core/errors.ts";
 import { type NewEvent, payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -18,6 +20,7 @@ import type { OpenCall, OpenCalls } from "../core/open-call.ts";
 import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
 import { keptTrace, wrongTraceparent } from "../core/traceparent.ts";
 import { accessOf, notesKey, principalOf, traceOf } from "./context.ts";
+import type { DirectCall } from "./direct-calls.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { type PublishTaskStreamDeps, publishTaskStream } from "./publish-task-stream.ts";
 import { invalidReason } from "./validation.ts";
@@ -31,20 +34,36 @@ export interface TaskStreamDeps extends PublishDeps, PublishTaskStreamDeps {
 
 export function taskStreamService(router: ConnectRouter, deps: TaskStreamDeps): void {
   router.service(TaskStreamService, {
-    streamTaskData: (request, context) => streamTaskData(deps, request, context),
+    streamTaskData: (request, context) => streamTaskData(deps, request, accessOf(context), traceOf(context)),
     publishTaskEvents: (requests, context) => publishTaskEvents(deps, requests, context),
     publishTaskStream: (requests, context) => publishTaskStream(deps, requests, context),
   });
 }
 
-async function streamTaskData(deps: TaskStreamDeps, request: StreamTaskDataRequest, context: HandlerContext) {
+const { streamTaskData: method } = TaskStreamService.method;
+
+/** One event, answered directly: see direct-calls.ts. */
+export const directPublish = (deps: TaskStreamDeps): DirectCall => ({
+  method,
+  async serve(input, { principal, notes, response, protocol }) {
+    const request = input as StreamTaskDataRequest;
+    const answer = await streamTaskData(deps, request, toAccess(principal), notes?.trace);
+    protocol.answer(response, toBinary(method.output, create(method.output, answer)));
+  },
+});
+
+async function streamTaskData(
+  deps: TaskStreamDeps,
+  request: StreamTaskDataRequest,
+  access: Access,
+  trace: string | undefined,
+) {
   assertNumbered(request.producerId, request.sequence, "sequence");
   const wrong = wrongTraceparent("traceparent", request.traceparent);
   if (wrong !== undefined) throw new DomainError("invalid_argument", wrong);
-  const trace = traceOf(context);
   const published = await publishOne(
     deps,
-    accessOf(context),
+    access,
     {
       workflowId: request.workflowExecutionId,
       taskExecutionId: request.taskExecutionId,

@@ -1,18 +1,19 @@
 /**
- * A stream that is answered without Connect's layers answers as Connect does: each call is made twice, once plain and once
- * with a deadline that never comes, which is Connect's, and the bytes, headers and trailers are compared. Which of the two answered
- * shows in the encoding that Connect offers for its answer.
+ * A call that is answered without Connect's layers is answered as Connect does it: each is made twice, once plain and once with
+ * a query behind its path, which only Connect takes, and bytes, headers and trailers are compared. Which of the two answered
+ * shows in the encoding that Connect offers for its answer, though it uses none.
  */
 import { request as http1 } from "node:http";
 import { connect as http2 } from "node:http2";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import { EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import {
   StreamTaskRequestSchema,
   StreamWorkflowConsolidatedRequestSchema,
   StreamWorkflowRequestSchema,
 } from "../../gen/tributary/v1/event_stream_service_pb.ts";
+import { StreamTaskDataRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { newWorkflow, publish, token } from "../api/trees.ts";
 import { useServer } from "../support/server.ts";
 
@@ -25,22 +26,36 @@ interface Answer {
   readonly trailers: Readonly<Record<string, unknown>>;
 }
 
-const protocols = {
-  gRPC: { type: "application/grpc+proto", deadline: { "grpc-timeout": "100S" }, prefix: "grpc" },
-  "gRPC-Web": { type: "application/grpc-web+proto", deadline: { "grpc-timeout": "100S" }, prefix: "grpc" },
-  Connect: {
-    type: "application/connect+proto",
-    deadline: { "connect-timeout-ms": "99000" },
-    prefix: "connect",
-  },
-} as const;
-const ways = [
-  ["gRPC", 2],
-  ["gRPC-Web", 2],
-  ["gRPC-Web", 1],
-  ["Connect", 2],
-  ["Connect", 1],
-] as const;
+interface Way {
+  readonly version: 1 | 2;
+  readonly type: string;
+  readonly accepts: string;
+  /** Names the encoding that Connect would use; undefined: it does not say. */
+  readonly offers: string | undefined;
+  readonly more: Readonly<Record<string, string>>;
+  /** Messages have no envelope. */
+  readonly bare?: true;
+}
+const grpc = { accepts: "grpc-accept-encoding", offers: "grpc-encoding", more: { te: "trailers" } };
+const connect = { more: { "connect-protocol-version": "1" } };
+const stream = { ...connect, accepts: "connect-accept-encoding", offers: "connect-content-encoding" };
+const unary = { ...connect, accepts: "accept-encoding", offers: undefined, bare: true } as const;
+const ofGrpc: readonly (readonly [string, Way])[] = [
+  ["gRPC", { ...grpc, version: 2, type: "application/grpc" }],
+  ["gRPC, named", { ...grpc, version: 2, type: "application/grpc+proto" }],
+  ["gRPC-Web, HTTP/2", { ...grpc, version: 2, type: "application/grpc-web+proto" }],
+  ["gRPC-Web, HTTP/1.1", { ...grpc, version: 1, type: "application/grpc-web+proto" }],
+];
+const ofStreams: readonly (readonly [string, Way])[] = [
+  ...ofGrpc,
+  ["Connect, HTTP/2", { ...stream, version: 2, type: "application/connect+proto" }],
+  ["Connect, HTTP/1.1", { ...stream, version: 1, type: "application/connect+proto" }],
+];
+const ofUnary: readonly (readonly [string, Way])[] = [
+  ...ofGrpc,
+  ["Connect, HTTP/2", { ...unary, version: 2, type: "application/proto" }],
+  ["Connect, HTTP/1.1", { ...unary, version: 1, type: "application/proto" }],
+];
 
 const envelope = (message: Uint8Array, { flags = 0, size = message.byteLength } = {}) => {
   const head = Buffer.alloc(5);
@@ -51,10 +66,11 @@ const envelope = (message: Uint8Array, { flags = 0, size = message.byteLength } 
 
 let ended = "";
 let foreign = "";
-const path = (method: string) => `/tributary.v1.EventStreamService/${method}`;
+let open = "";
 beforeAll(async () => {
   ended = await newWorkflow(server.acme);
   foreign = await newWorkflow(server.globex);
+  open = await newWorkflow(server.acme);
   await publish(server.acme, [token(ended, "one"), token(ended, "two ✓"), token(ended, "x".repeat(100_000))]);
   await server.acme.workflows.closeWorkflow({ workflowId: ended, status: WorkflowStatus.COMPLETED });
 });
@@ -66,7 +82,7 @@ const workflow = (workflowId: string, options = {}) =>
 
 interface Case {
   readonly method?: string;
-  readonly body: () => Buffer;
+  readonly body: (way: Way) => Buffer;
   readonly headers?: Readonly<Record<string, string>>;
   /** Connect answers the plain call too. */
   readonly isOdd?: true;
@@ -201,33 +217,109 @@ function overHttp1(
   });
 }
 
+async function call(way: Way, path: string, { body, headers: own }: Case): Promise<Answer> {
+  const headers: Record<string, string> = {
+    ":path": path,
+    "content-type": way.type,
+    authorization: `Bearer ${server.acme.key}`,
+    "x-request-id": "of-the-test",
+    [way.accepts]: "gzip",
+    ...way.more,
+    ...own,
+  };
+  if (headers["authorization"] === "") delete headers["authorization"];
+  return way.version === 2 ? overHttp2(headers, body(way)) : overHttp1(headers, body(way));
+}
+
 /** Who answered, and the answer without what may differ. */
-function judge({ headers, ...answer }: Answer, prefix: string): { byConnect: boolean; answer: object } {
-  const offered = `${prefix === "grpc" ? "grpc" : "connect-content"}-encoding`;
-  const { date: _, [offered]: encoding, ...rest } = headers;
+function judge({ headers, ...answer }: Answer, { offers }: Way) {
+  const { date: _, [offers ?? ""]: encoding, ...rest } = headers;
   return { byConnect: encoding !== undefined, answer: { ...answer, headers: rest } };
 }
 
-describe.each(ways)("over %s, HTTP/%i", (name, version) => {
-  const { type, deadline, prefix } = protocols[name];
-  const call = (headers: Record<string, string>, { method = "StreamWorkflow", body, headers: own }: Case) => {
-    const all: Record<string, string> = {
-      ":path": path(method),
-      "content-type": type,
-      authorization: `Bearer ${server.acme.key}`,
-      "x-request-id": "of-the-test",
-      [prefix === "grpc" ? "grpc-accept-encoding" : "connect-accept-encoding"]: "gzip",
-      ...(prefix === "grpc" ? { te: "trailers" } : { "connect-protocol-version": "1" }),
-      ...headers,
-      ...own,
-    };
-    if (all["authorization"] === "") delete all["authorization"];
-    return version === 2 ? overHttp2(all, body()) : overHttp1(all, body());
-  };
+async function compare(way: Way, path: string, one: Case): Promise<void> {
+  const plain = judge(await call(way, path, one), way);
+  const other = judge(await call(way, `${path}?connect`, one), way);
+  expect(plain.answer).toEqual(other.answer);
+  if (way.offers !== undefined) {
+    expect([plain.byConnect, other.byConnect]).toEqual([one.isOdd === true, true]);
+  }
+}
 
-  test.each(Object.entries(cases))("%s", async (_name, one) => {
-    const [plain, timed] = [judge(await call({}, one), prefix), judge(await call(deadline, one), prefix)];
-    expect(plain.answer).toEqual(timed.answer);
-    expect([plain.byConnect, timed.byConnect]).toEqual([one.isOdd === true, true]);
+describe.each(ofStreams)("a stream over %s", (_name, way) => {
+  test.each(Object.entries(cases))("%s", (_name, one) =>
+    compare(way, `/tributary.v1.EventStreamService/${one.method ?? "StreamWorkflow"}`, one),
+  );
+
+  test("a deadline is Connect's to keep", async () => {
+    for (const headers of [{ "grpc-timeout": "9S" }, { "connect-timeout-ms": "9000" }]) {
+      const path = "/tributary.v1.EventStreamService/StreamWorkflow";
+      const answer = await call(way, path, { body: () => workflow(ended), headers });
+      expect(judge(answer, way).byConnect).toBe(true);
+    }
+  });
+});
+
+const event = (fields: MessageInitShape<typeof StreamTaskDataRequestSchema>) => (way: Way) => {
+  const message = toBinary(
+    StreamTaskDataRequestSchema,
+    create(StreamTaskDataRequestSchema, {
+      workflowExecutionId: open,
+      taskExecutionId: "t",
+      type: EventType.TOKEN,
+      payload: "x",
+      ...fields,
+    }),
+  );
+  return way.bare ? Buffer.from(message) : envelope(message);
+};
+
+const unaryCases: Readonly<Record<string, Case>> = {
+  "an event that is accepted": { body: (way) => event({})(way) },
+  "one with a deadline": {
+    body: (way) => event({})(way),
+    headers: { "grpc-timeout": "9S", "connect-timeout-ms": "9000" },
+  },
+  "a durable one that is there": {
+    body: (way) => event({ producerId: "p", sequence: 1n, waitForDurable: true })(way),
+  },
+  "a workflow that is not": {
+    body: (way) => event({ workflowExecutionId: "0198f3a2-6b1c-7d4e-8f90-a1b2c3d4e5f6" })(way),
+  },
+  "a foreign workflow": { body: (way) => event({ workflowExecutionId: foreign })(way) },
+  "a workflow that is closed": {
+    body: (way) => event({ workflowExecutionId: ended, waitForDurable: true })(way),
+  },
+  "a number without a producer": { body: (way) => event({ sequence: 3n })(way) },
+  "no credential": { body: (way) => event({})(way), headers: { authorization: "" } },
+  "a wrong credential": { body: (way) => event({})(way), headers: { authorization: "Bearer trib_no" } },
+  "a type that only the server gives": {
+    body: (way) => event({ type: EventType.WORKFLOW_CREATED })(way),
+    isOdd: true,
+  },
+  "an empty message": {
+    body: ({ bare }) => (bare ? Buffer.alloc(0) : envelope(Buffer.alloc(0))),
+    isOdd: true,
+  },
+  "bytes that are no message": {
+    body: ({ bare }) => (bare ? Buffer.from([0xff, 0xff]) : envelope(Buffer.from([0xff, 0xff]))),
+    isOdd: true,
+  },
+  "a large event": {
+    body: (way) => event({ payload: "x".repeat(100_000) })(way),
+    isOdd: true,
+  },
+  "a deadline that is none": {
+    body: (way) => event({})(way),
+    headers: { "grpc-timeout": "soon", "connect-timeout-ms": "soon" },
+    isOdd: true,
+  },
+};
+
+describe.each(ofUnary)("an event over %s", (_name, way) => {
+  test.each(Object.entries(unaryCases))("%s", async (_name, one) => {
+    const path = "/tributary.v1.TaskStreamService/StreamTaskData";
+    await call(way, path, one); // whatever is stored once is stored now
+    await compare(way, path, one);
   });
 });
