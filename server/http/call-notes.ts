@@ -5,7 +5,7 @@
  * Most codes are known where errors are mapped. What fails before it comes there (a message that cannot be read) is
  * read off what is sent: the trailers of gRPC, the last envelope of gRPC-Web and Connect, the HTTP status.
  */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { ruleOf } from "../auth/access-rules.ts";
@@ -79,8 +79,12 @@ function protocolOf(headers: Http2ServerRequest["headers"]): CallProtocol {
 /** A name of the caller's, for the log, a header and a span: short and plain, and not a key by mistake. */
 function requestIdOf(given: unknown): string {
   const isSane = typeof given === "string" && /^[\w.:-]{1,64}$/.test(given) && !given.includes(apiKeyPrefix);
-  return isSane ? given : randomUUID();
+  return isSane ? given : `${ownIds}-${(++lastId).toString(36)}`;
 }
+
+/** Of this process; cheaper than a random one each, and shorter in each line. */
+const ownIds = randomBytes(8).toString("hex");
+let lastId = 0;
 
 /** Who is at the other end of the connection: behind a proxy that is the proxy. */
 function peerOf(request: Http2ServerRequest): string | undefined {

@@ -13,7 +13,9 @@ export interface RunningLog {
   close(): void;
 }
 
-const bufferBytes = 4096;
+/** Lines are written together, each time so many bytes at most: a write costs the loop as much as ten lines. */
+const bufferBytes = 32 * 1024;
+const writeBytes = 64 * 1024;
 const flushMs = 100;
 const mostWaitingBytes = 8 * 1024 * 1024;
 
@@ -42,6 +44,7 @@ export function openLog(level: string, to?: DestinationStream): RunningLog {
     fd: 2,
     sync: false,
     minLength: bufferBytes,
+    maxWrite: writeBytes,
     maxLength: mostWaitingBytes,
   });
   let isWaiting = false;

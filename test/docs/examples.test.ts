@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import { expect, test } from "vitest";
 import { EventType, EventTypeSchema, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import { newWorkflow } from "../api/trees.ts";
 import { adminKey, type Clients, useServer } from "../support/server.ts";
 import { findChromium, findPythonWithGrpc } from "../support/tools.ts";
 import { until } from "../support/until.ts";
@@ -176,6 +177,14 @@ test("cancel-close asks a worker to stop, closes the tree and deletes it", async
     "asked: true still open: true",
     "open after it: 0",
     "deleted events: true",
+  ]);
+});
+
+test("traced writes an event with a trace context, and reads it with that", async () => {
+  const workflowId = await newWorkflow(server.acme);
+  expect(await run("traced.ts", [workflowId])).toEqual([
+    "written in 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "not traced",
   ]);
 });
 

@@ -80,7 +80,7 @@ describe("the request id", () => {
     async (given) => {
       const answer = await get("/healthz", { "x-request-id": given });
       const requestId = answer.headers.get("x-request-id") ?? "";
-      expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
+      expect(requestId).toMatch(/^[0-9a-f]{16}-[0-9a-z]+$/);
       expect(await lineOf(requestId)).toMatchObject({ method: "GET /healthz", level: 20, code: "ok" });
     },
   );
