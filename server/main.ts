@@ -17,6 +17,7 @@ import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
 import { Revocations } from "./auth/revocations.ts";
+import { SigningKeys, startSigningKeyCleaning } from "./auth/signing-keys.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
 import { createNatsBus } from "./bus/nats-bus.ts";
@@ -242,7 +243,8 @@ async function open(
   const memory = createPgMemoryStore(store.pool);
   const variableStore = createPgVariableStore(store.pool);
 
-  const tokens = new StreamTokens(tenants);
+  const signingKeys = new SigningKeys({ store: tenants, clock });
+  const tokens = new StreamTokens(signingKeys);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
   const authenticator = new Authenticator(
     { store: tenants, tokens, clock: databaseClock },
@@ -250,11 +252,16 @@ async function open(
   );
   const sweep = startRevocationSweep({
     store: tenants,
+    signingKeys,
     calls,
     clock,
     onFailure: failuresOf("credentials"),
   });
   closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
+  closers.push({
+    name: "the cleaning of signing keys",
+    close: startSigningKeyCleaning({ store: tenants, clock }, failuresOf("credentials")),
+  });
 
   let draining = false;
   const health = new HealthWatch({
@@ -329,7 +336,14 @@ async function open(
     quotas,
     limitsCache,
     authenticator,
-    revocations: new Revocations({ authenticator, calls, news }),
+    credentials: tenants,
+    revocations: new Revocations({
+      authenticator,
+      calls,
+      signingKeys,
+      news,
+      onFailure: failuresOf("credentials"),
+    }),
     tokens,
     logBug,
     taskHints: new TaskHints(),
@@ -463,7 +477,7 @@ async function openDevelopmentMode(config: Config, tenants: TenantStore): Promis
     retentionEvents: 0,
   });
   if (config.TRIBUTARY_DEV_KEY !== undefined) return config.TRIBUTARY_DEV_KEY;
-  const fresh = `${apiKeyPrefix}dev_${randomBytes(12).toString("base64url")}`;
+  const fresh = `${apiKeyPrefix}dev_${randomBytes(16).toString("base64url")}`;
   if (config.DATABASE_URL !== undefined) return fresh;
   // Kept, so that a restart does not lock out the terminal beside it; the command line finds it there.
   const file = join(config.DATA_DIR, devKeyFile);

@@ -74,6 +74,7 @@ const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     CreateApiKey: manageOrAdmin,
     ListApiKeys: manageOrAdmin,
     RevokeApiKey: manageOrAdmin,
+    RotateSigningKey: adminOnly,
     ListSessions: manageOrAdmin,
     CloseSession: manageOrAdmin,
     GetStats: manageOrAdmin,

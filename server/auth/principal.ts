@@ -21,6 +21,8 @@ export type Principal =
       readonly tenant: string;
       /** The key with which it was made. */
       readonly apiKeyId: string | undefined;
+      /** The key that signed it. */
+      readonly signingKeyId: string;
       readonly subtrees: readonly string[];
       readonly includeVariables: boolean;
       readonly expiresMs: number;
@@ -49,6 +51,7 @@ export function toCallOwner(principal: Principal): CallOwner {
   return {
     tenant: principal.kind === "admin" ? undefined : principal.tenant,
     apiKeyId: principal.kind === "admin" ? undefined : principal.apiKeyId,
+    signingKeyId: principal.kind === "token" ? principal.signingKeyId : undefined,
     expiresMs: principal.kind === "token" ? principal.expiresMs : undefined,
   };
 }
