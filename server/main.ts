@@ -52,6 +52,7 @@ import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "./rpc/audit.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
@@ -91,6 +92,8 @@ const lastMessagesMs = 2000;
 /** What several servers in one process may share. Who gives it closes it. */
 export interface SharedParts {
   readonly bus?: Bus;
+  /** Takes the audit lines instead of the log. */
+  readonly audit?: WriteAudit;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
@@ -360,6 +363,9 @@ async function open(
       return () => servingListeners.delete(listener);
     },
   };
+  // Whatever LOG_LEVEL hides, but for silent.
+  const auditLog = log.child({ audit: true }, { level: config.LOG_LEVEL === "silent" ? "silent" : "info" });
+  const audit = shared.audit ?? ((line: AuditLine) => auditLog.info(line, `${line.act}: ${line.outcome}`));
   const handler = createHandler({
     originCheck: createOriginCheck({ developmentMode: config.developmentMode, origins: config.CORS_ORIGINS }),
     readiness: {
@@ -387,8 +393,9 @@ async function open(
       connectNodeAdapter({
         routes: (router) => registerServices(router, deps),
         fallback: fallback as never,
-        requestGate: accessGate(authenticator, logBug),
-        interceptors: [errorInterceptor(logBug), validationInterceptor],
+        contextValues: valuesOf,
+        requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
+        interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
         readMaxBytes: limits.messageBytesIn,
         writeMaxBytes: limits.messageBytesIn,
         // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default

@@ -4,7 +4,7 @@
  */
 import type { DescService } from "@bufbuild/protobuf";
 import { DomainError } from "../core/errors.ts";
-import { type Principal, Role } from "./principal.ts";
+import { type Principal, Role, roleName } from "./principal.ts";
 
 export type Rule =
   /** No credential needed. */
@@ -125,8 +125,5 @@ export function assertAllowed(rule: Rule, principal: Principal): void {
     throw denied(`the API key lacks the role ${roleName(rule.role)}; make one that has it`);
   }
 }
-
-const roleName = (role: Role): string =>
-  Object.entries(Role).find(([, value]) => value === role)?.[0] ?? String(role);
 
 const denied = (message: string) => new DomainError("permission_denied", message);

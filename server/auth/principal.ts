@@ -7,6 +7,9 @@ import type { CallOwner } from "../core/open-call.ts";
 export const Role = { READ: 1, PUBLISH: 2, MANAGE: 3 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
+export const roleName = (role: number): string =>
+  Object.entries(Role).find(([, value]) => value === role)?.[0] ?? String(role);
+
 export type Principal =
   | { readonly kind: "admin" }
   | {

@@ -31,8 +31,8 @@ export function accessGate(
       if (rule === undefined) throw new Error(`no access rule for ${service.typeName}/${method.name}`);
       if (rule === "anyone") return;
       const principal = await authenticator.authenticate(context.requestHeader.get("authorization"));
-      assertAllowed(rule, principal);
       context.values.set(principalKey, principal);
+      assertAllowed(rule, principal);
     } catch (error) {
       throw toConnectError(error, logBug);
     }
