@@ -80,6 +80,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+/** Admin keys of fewer characters are warned of. */
+const shortAdminKey = 16;
 const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
 /** How often the certificate's files are looked at, ms. */
@@ -130,6 +132,12 @@ async function open(
       : { url: config.DATABASE_URL, lost: new Promise<Error>(() => {}) };
   const { warnings } = await migrate(url, { connectTimeoutMs });
   for (const warning of warnings) log.warn(warning);
+  const adminKeyLength = config.TRIBUTARY_ADMIN_KEY?.length ?? shortAdminKey;
+  if (adminKeyLength < shortAdminKey) {
+    log.warn(
+      `TRIBUTARY_ADMIN_KEY has ${adminKeyLength} characters and may be guessed; make one with openssl rand -base64 32`,
+    );
+  }
 
   const database: DatabaseOptions = {
     url,
