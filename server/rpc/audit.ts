@@ -60,7 +60,8 @@ interface Act<I extends DescMessage = DescMessage, O extends DescMessage = DescM
   about(request: MessageShape<I>, answer: MessageShape<O> | undefined): About;
 }
 
-type ActsOf<S extends DescService> = {
+/** Each RPC of a service, as an act or as none. */
+export type ActsOf<S extends DescService> = {
   readonly [M in keyof S["method"]]: S["method"][M] extends DescMethodUnary<infer I, infer O>
     ? Act<I, O> | undefined
     : undefined;

@@ -6,9 +6,10 @@ import { v4 as uuidv4 } from "uuid";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Role } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
+import type { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import { readConfig } from "../../server/config.ts";
 import { type RunningServer, startServer } from "../../server/main.ts";
-import type { AuditLine } from "../../server/rpc/audit.ts";
+import type { ActsOf, AuditLine } from "../../server/rpc/audit.ts";
 import { adminKey, type Clients, createClients, disconnectClients, useServer } from "../support/server.ts";
 import { openSession } from "../support/session-call.ts";
 import { until } from "../support/until.ts";
@@ -335,6 +336,12 @@ test("a mutating RPC of the administration is an act: who adds one must decide, 
     "TokenService.CreateStreamToken",
     "WorkflowService.DeleteWorkflowTree",
   ]);
+});
+
+test("an RPC that is not said to be an act or none does not compile", () => {
+  // @ts-expect-error: an RPC is missing
+  const incomplete: ActsOf<typeof TokenService> = {};
+  expect(incomplete).toEqual({});
 });
 
 // --- In the log of a process
