@@ -4,9 +4,12 @@
  *
  * A migration locks tables that those instances use. While it waits for one, all who come later wait behind it; so it gives
  * up before their own patience ends (2 s), and tries again. So it does when it and others waited for each other.
+ *
+ * On a database that is up to date it only looks, which a role that may change nothing of the schema may do too (db/roles.sql).
  */
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { readMigrationFiles } from "drizzle-orm/migrator";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
@@ -47,12 +50,42 @@ export async function migrate(
   }
   try {
     const warnings = await inspect(client, url, oldestVersion);
+    const missing = await countMissing(client);
+    if (missing === 0) return { warnings };
+    await assertMayMigrate(client, url, missing);
     await client.query("select pg_advisory_lock($1)", [migrationLock]);
     await apply(client, patience);
     return { warnings };
   } finally {
     await client.end();
   }
+}
+
+/** How many migrations it lacks: all if nobody ever migrated it, or if this role cannot see whether somebody did. */
+async function countMissing(client: pg.Client): Promise<number> {
+  const migrations = readMigrationFiles({ migrationsFolder });
+  const { rows: list } = await client.query(
+    `select has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as visible
+       from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = 'drizzle' and c.relname = '__drizzle_migrations'`,
+  );
+  if (list[0]?.visible !== true) return migrations.length;
+  const { rows } = await client.query(
+    "select max(created_at)::float8 as last from drizzle.__drizzle_migrations",
+  );
+  const last = rows[0]?.last ?? 0;
+  return migrations.filter(({ folderMillis }) => folderMillis > last).length;
+}
+
+async function assertMayMigrate(client: pg.Client, url: string, missing: number): Promise<void> {
+  const { rows } = await client.query(
+    `select current_user as role, has_schema_privilege('public', 'create')
+                                  and has_database_privilege(current_database(), 'create') as may`,
+  );
+  if (rows[0].may) return;
+  throw new UnusableDatabase(
+    `DATABASE_URL: ${describe(url)} is not up to date (${missing} migrations are missing), and the role ${rows[0].role} may not change that. Run \`tributary migrate\` with the migration role, then start again: docs/operations/database-roles.md.`,
+  );
 }
 
 async function apply(

@@ -5,7 +5,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createContextValues } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { DestinationStream, Logger } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
@@ -18,6 +17,7 @@ import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
 import { Revocations } from "./auth/revocations.ts";
+import { SigningKeys, startSigningKeyCleaning } from "./auth/signing-keys.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
 import { createNatsBus } from "./bus/nats-bus.ts";
@@ -58,6 +58,7 @@ import { logCall } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "./rpc/audit.ts";
 import { notesKey } from "./rpc/context.ts";
 import { createDirectCalls } from "./rpc/direct-calls.ts";
 import { directStreams } from "./rpc/direct-streams.ts";
@@ -89,6 +90,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+/** Admin keys of fewer characters are warned of. */
+const shortAdminKey = 16;
 const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
 /** How often the certificate's files are looked at, ms. */
@@ -107,6 +110,8 @@ export interface SharedParts {
   readonly logTo?: DestinationStream;
   /** No measures and no notes of calls, to see what they cost. */
   readonly unobserved?: true;
+  /** Takes the audit lines instead of the log. */
+  readonly audit?: WriteAudit;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
@@ -144,6 +149,12 @@ async function open(
       : { url: config.DATABASE_URL, lost: new Promise<Error>(() => {}) };
   const { warnings } = await migrate(url, { connectTimeoutMs });
   for (const warning of warnings) log.warn(warning);
+  const adminKeyLength = config.TRIBUTARY_ADMIN_KEY?.length ?? shortAdminKey;
+  if (adminKeyLength < shortAdminKey) {
+    log.warn(
+      `TRIBUTARY_ADMIN_KEY has ${adminKeyLength} characters and may be guessed; make one with openssl rand -base64 32`,
+    );
+  }
 
   const database: DatabaseOptions = {
     url,
@@ -279,7 +290,8 @@ async function open(
   const memory = createPgMemoryStore(store.pool);
   const variableStore = createPgVariableStore(store.pool);
 
-  const tokens = new StreamTokens(tenants);
+  const signingKeys = new SigningKeys({ store: tenants, clock });
+  const tokens = new StreamTokens(signingKeys);
   const devKey = config.developmentMode ? await openDevelopmentMode(config, tenants) : undefined;
   const authenticator = new Authenticator(
     { store: tenants, tokens, clock: databaseClock },
@@ -287,11 +299,16 @@ async function open(
   );
   const sweep = startRevocationSweep({
     store: tenants,
+    signingKeys,
     calls,
     clock,
     onFailure: failuresOf("credentials"),
   });
   closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
+  closers.push({
+    name: "the cleaning of signing keys",
+    close: startSigningKeyCleaning({ store: tenants, clock }, failuresOf("credentials")),
+  });
 
   let draining = false;
   const health = new HealthWatch({
@@ -366,7 +383,14 @@ async function open(
     quotas,
     limitsCache,
     authenticator,
-    revocations: new Revocations({ authenticator, calls, news }),
+    credentials: tenants,
+    revocations: new Revocations({
+      authenticator,
+      calls,
+      signingKeys,
+      news,
+      onFailure: failuresOf("credentials"),
+    }),
     tokens,
     logBug,
     taskHints: new TaskHints(),
@@ -383,6 +407,9 @@ async function open(
       return () => servingListeners.delete(listener);
     },
   };
+  // Whatever LOG_LEVEL hides, but for silent.
+  const auditLog = log.child({ audit: true }, { level: config.LOG_LEVEL === "silent" ? "silent" : "info" });
+  const audit = shared.audit ?? ((line: AuditLine) => auditLog.info(line, `${line.act}: ${line.outcome}`));
   const handler = createHandler({
     observer: shared.unobserved
       ? undefined
@@ -416,9 +443,9 @@ async function open(
         connectNodeAdapter({
           routes: (router) => registerServices(router, deps),
           fallback: fallback as never,
-          contextValues: (request) => createContextValues().set(notesKey, notesOf(request)),
-          requestGate: accessGate(authenticator, logBug),
-          interceptors: [errorInterceptor(logBug), validationInterceptor],
+          contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
+          requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
+          interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
           readMaxBytes: limits.messageBytesIn,
           writeMaxBytes: limits.messageBytesIn,
           // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
@@ -524,7 +551,7 @@ async function openDevelopmentMode(config: Config, tenants: TenantStore): Promis
     retentionEvents: 0,
   });
   if (config.TRIBUTARY_DEV_KEY !== undefined) return config.TRIBUTARY_DEV_KEY;
-  const fresh = `${apiKeyPrefix}dev_${randomBytes(12).toString("base64url")}`;
+  const fresh = `${apiKeyPrefix}dev_${randomBytes(16).toString("base64url")}`;
   if (config.DATABASE_URL !== undefined) return fresh;
   // Kept, so that a restart does not lock out the terminal beside it; the command line finds it there.
   const file = join(config.DATA_DIR, devKeyFile);

@@ -4,7 +4,7 @@
  */
 import type { DescService } from "@bufbuild/protobuf";
 import { DomainError } from "../core/errors.ts";
-import { type Principal, Role } from "./principal.ts";
+import { type Principal, Role, roleName } from "./principal.ts";
 
 export type Rule =
   /** No credential needed. */
@@ -74,6 +74,7 @@ const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     CreateApiKey: manageOrAdmin,
     ListApiKeys: manageOrAdmin,
     RevokeApiKey: manageOrAdmin,
+    RotateSigningKey: adminOnly,
     ListSessions: manageOrAdmin,
     CloseSession: manageOrAdmin,
     GetStats: manageOrAdmin,
@@ -98,14 +99,21 @@ export function ruleOf(service: string, method: string): Rule | undefined {
 
 /** Throws if a method of these services has no rule, or a rule has no method. */
 export function assertComplete(services: readonly DescService[]): void {
-  const missing = services.flatMap((service) =>
-    service.methods
-      .filter((method) => ruleOf(service.typeName, method.name) === undefined)
-      .map((method) => `${service.typeName}/${method.name}`),
+  const named = (service: string, method: string) => `${service}/${method}`;
+  const known = new Set(
+    services.flatMap(({ typeName, methods }) => methods.map(({ name }) => named(typeName, name))),
   );
-  if (missing.length > 0) {
-    throw new Error(`no access rule for ${missing.join(", ")}; add one to server/auth/access-rules.ts`);
-  }
+  const ruled = new Set(
+    Object.entries(rules).flatMap(([service, methods]) =>
+      Object.keys(methods).map((name) => named(service, name)),
+    ),
+  );
+  const missing = [...known.difference(ruled)].join(", ");
+  if (missing !== "")
+    throw new Error(`no access rule for ${missing}; add one to server/auth/access-rules.ts`);
+  const left = [...ruled.difference(known)].join(", ");
+  if (left !== "")
+    throw new Error(`an access rule for ${left}: no such RPC; see server/auth/access-rules.ts`);
 }
 
 /** Throws permission_denied if the rule does not allow the principal. */
@@ -124,8 +132,5 @@ export function assertAllowed(rule: Rule, principal: Principal): void {
     throw denied(`the API key lacks the role ${roleName(rule.role)}; make one that has it`);
   }
 }
-
-const roleName = (role: Role): string =>
-  Object.entries(Role).find(([, value]) => value === role)?.[0] ?? String(role);
 
 const denied = (message: string) => new DomainError("permission_denied", message);

@@ -12,6 +12,8 @@ import type { StreamTokens } from "./stream-token.ts";
 
 const keyCacheMs = 5000;
 
+type Store = Pick<CredentialStore, "findKeyByHash" | "findRevoked">;
+
 export interface AuthenticatorOptions {
   /** undefined: development mode. */
   readonly adminKey: string | undefined;
@@ -22,7 +24,7 @@ export interface AuthenticatorOptions {
 export const devTenant = "dev";
 
 export class Authenticator {
-  readonly #store: CredentialStore;
+  readonly #store: Store;
   readonly #tokens: StreamTokens;
   readonly #clock: Clock;
   readonly #adminHash: Buffer | undefined;
@@ -32,7 +34,7 @@ export class Authenticator {
 
   constructor(
     deps: {
-      readonly store: CredentialStore;
+      readonly store: Store;
       readonly tokens: StreamTokens;
       /** The database's, by which tokens expire. */
       readonly clock: Clock;

@@ -12,6 +12,11 @@ export interface SigningKey {
   readonly secret: Uint8Array;
 }
 
+export interface NewSigningKey {
+  readonly signingKeyId: string;
+  readonly createdMs: number;
+}
+
 export interface CredentialStore {
   /** The key if it is valid: not revoked, its tenant not disabled. */
   findKeyByHash(hash: Buffer): Promise<StoredKey | undefined>;
@@ -22,4 +27,11 @@ export interface CredentialStore {
   ): Promise<{ apiKeyIds: ReadonlySet<string>; tenants: ReadonlySet<string> }>;
   /** Newest first; makes the first one. */
   signingKeys(): Promise<readonly SigningKey[]>;
+  /**
+   * Makes a key that is newer than all; `retireOlder`: the others are gone with the same commit. undefined: there are `most`
+   * keys already, and nothing was changed. Those who rotate at once do so one after the other.
+   */
+  rotateSigningKey(retireOlder: boolean, most: number): Promise<NewSigningKey | undefined>;
+  /** Deletes the keys that a newer one replaced longer ago than this, by the database's clock. */
+  deleteReplacedSigningKeys(replacedForMs: number): Promise<void>;
 }

@@ -8,6 +8,9 @@ import type { CallOwner } from "../core/open-call.ts";
 export const Role = { READ: 1, PUBLISH: 2, MANAGE: 3 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
+export const roleName = (role: number): string =>
+  Object.entries(Role).find(([, value]) => value === role)?.[0] ?? String(role);
+
 export type Principal =
   | { readonly kind: "admin" }
   | {
@@ -22,6 +25,8 @@ export type Principal =
       readonly tenant: string;
       /** The key with which it was made. */
       readonly apiKeyId: string | undefined;
+      /** The key that signed it. */
+      readonly signingKeyId: string;
       readonly subtrees: readonly string[];
       readonly includeVariables: boolean;
       readonly expiresMs: number;
@@ -50,6 +55,7 @@ export function toCallOwner(principal: Principal): CallOwner {
   return {
     tenant: principal.kind === "admin" ? undefined : principal.tenant,
     apiKeyId: principal.kind === "admin" ? undefined : principal.apiKeyId,
+    signingKeyId: principal.kind === "token" ? principal.signingKeyId : undefined,
     expiresMs: principal.kind === "token" ? principal.expiresMs : undefined,
   };
 }

@@ -1,15 +1,17 @@
 /**
- * Ends open calls whose key was revoked or whose tenant was disabled, wherever that was done: one query each 10 s for all
- * owners of open calls. The contract allows 60 s.
+ * Ends open calls whose key was revoked, whose tenant was disabled or whose token's signing key was retired, wherever that was
+ * done: two or three queries each 10 s for all owners of open calls. The contract allows 60 s.
  */
 import type { Clock } from "../core/clock.ts";
 import type { OpenCalls } from "../core/open-call.ts";
 import type { CredentialStore } from "./credential-store.ts";
+import type { SigningKeys } from "./signing-keys.ts";
 
 export const sweepIntervalMs = 10_000;
 
 export interface RevocationSweepDeps {
   readonly store: Pick<CredentialStore, "findRevoked">;
+  readonly signingKeys: Pick<SigningKeys, "findRetired">;
   readonly calls: OpenCalls;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -22,16 +24,22 @@ export function startRevocationSweep(deps: RevocationSweepDeps): { now(): Promis
   const sweep = async () => {
     const keys = new Set<string>();
     const tenants = new Set<string>();
+    const signingKeys = new Set<string>();
     for (const owner of deps.calls.owners()) {
       if (owner.apiKeyId !== undefined) keys.add(owner.apiKeyId);
       if (owner.tenant !== undefined) tenants.add(owner.tenant);
+      if (owner.signingKeyId !== undefined) signingKeys.add(owner.signingKeyId);
     }
     if (tenants.size === 0) return;
-    const revoked = await deps.store.findRevoked([...keys], [...tenants]);
+    const [revoked, retired] = await Promise.all([
+      deps.store.findRevoked([...keys], [...tenants]),
+      deps.signingKeys.findRetired(signingKeys),
+    ]);
     deps.calls.revoke(
       (owner) =>
         (owner.apiKeyId !== undefined && revoked.apiKeyIds.has(owner.apiKeyId)) ||
-        (owner.tenant !== undefined && revoked.tenants.has(owner.tenant)),
+        (owner.tenant !== undefined && revoked.tenants.has(owner.tenant)) ||
+        (owner.signingKeyId !== undefined && retired.has(owner.signingKeyId)),
     );
   };
   const schedule = () => {

@@ -2,14 +2,26 @@
  * Stream tokens: JWTs (HS256) for browsers and guests, limited to reading, to some subtrees and to an hour. The tenant's
  * keys never leave its servers. Signing keys live in the database, so every instance verifies what any of them made.
  */
-import { jwtVerify, SignJWT } from "jose";
-import { LRUCache } from "lru-cache";
-import type { CredentialStore, SigningKey } from "./credential-store.ts";
+import { decodeProtectedHeader, jwtVerify, SignJWT } from "jose";
+import * as z from "zod";
 import type { Principal } from "./principal.ts";
+import type { SigningKeys } from "./signing-keys.ts";
 
 const issuer = "tributary";
-/** How long signing keys are kept before they are read again, ms. */
-const keysCacheMs = 5000;
+const signingKeyId = /^[0-9a-f]{16}$/;
+/** The longest life of a token, s: what may be asked for, and what rounding to whole seconds adds. */
+const longestLifeSeconds = 3600 + 1;
+/** How far in the future a token may have been made, s: instances estimate the database's clock each on its own. */
+const clockSkewSeconds = 60;
+
+const claimsSchema = z.object({
+  sub: z.string().min(1),
+  key: z.string().optional(),
+  wfs: z.array(z.string()).min(1),
+  vars: z.boolean(),
+  iat: z.int(),
+  exp: z.int(),
+});
 
 export interface StreamTokenClaims {
   readonly tenant: string;
@@ -19,11 +31,10 @@ export interface StreamTokenClaims {
 }
 
 export class StreamTokens {
-  readonly #store: Pick<CredentialStore, "signingKeys">;
-  readonly #keys = new LRUCache<"all", readonly SigningKey[]>({ max: 1, ttl: keysCacheMs });
+  readonly #keys: Pick<SigningKeys, "newest" | "find">;
 
-  constructor(store: Pick<CredentialStore, "signingKeys">) {
-    this.#store = store;
+  constructor(keys: Pick<SigningKeys, "newest" | "find">) {
+    this.#keys = keys;
   }
 
   async create(
@@ -31,8 +42,7 @@ export class StreamTokens {
     ttlSeconds: number,
     nowMs: number,
   ): Promise<{ token: string; expiresMs: number }> {
-    const [newest] = await this.#signingKeys();
-    if (newest === undefined) throw new Error("there is no signing key");
+    const newest = await this.#keys.newest();
     // JWTs count whole seconds: rounded up, so that a token is good for as long as was asked.
     const expires = Math.ceil(nowMs / 1000) + ttlSeconds;
     const token = await new SignJWT({
@@ -51,41 +61,47 @@ export class StreamTokens {
 
   /** undefined: not a valid token, or one that has expired. */
   async verify(token: string, nowMs: number): Promise<Extract<Principal, { kind: "token" }> | undefined> {
-    const keys = await this.#signingKeys();
-    try {
-      const { payload } = await jwtVerify(
-        token,
-        (header) => {
-          const key = keys.find((candidate) => candidate.signingKeyId === header.kid);
-          if (key === undefined) throw new Error("unknown signing key");
-          return key.secret;
-        },
-        {
-          issuer,
-          algorithms: ["HS256"],
-          currentDate: new Date(nowMs),
-          requiredClaims: ["sub", "exp", "wfs"],
-        },
-      );
-      return {
-        kind: "token",
-        tenant: payload.sub as string,
-        apiKeyId: payload["key"] as string | undefined,
-        subtrees: payload["wfs"] as string[],
-        includeVariables: payload["vars"] === true,
-        expiresMs: (payload.exp as number) * 1000,
-      };
-    } catch {
-      // Whatever is wrong with it (form, signature, key, expiry): it is no credential.
+    const kid = keyIdOf(token);
+    const key = kid === undefined ? undefined : await this.#keys.find(kid);
+    if (key === undefined) return undefined;
+    const claims = await readClaims(token, key.secret, nowMs);
+    if (claims === undefined) return undefined;
+    // Nobody makes a token for longer. Should a key leak, it is worth nothing after it was replaced and deleted; nor are calls
+    // that were opened with tokens of one's own making.
+    if (claims.exp - claims.iat > longestLifeSeconds || claims.iat > nowMs / 1000 + clockSkewSeconds)
       return undefined;
-    }
+    return {
+      kind: "token",
+      tenant: claims.sub,
+      apiKeyId: claims.key,
+      signingKeyId: key.signingKeyId,
+      subtrees: claims.wfs,
+      includeVariables: claims.vars,
+      expiresMs: claims.exp * 1000,
+    };
   }
+}
 
-  async #signingKeys(): Promise<readonly SigningKey[]> {
-    const cached = this.#keys.get("all");
-    if (cached !== undefined) return cached;
-    const keys = await this.#store.signingKeys();
-    this.#keys.set("all", keys);
-    return keys;
+/** Which key it says it was signed with; undefined: it is no token of ours, which needs no look at the keys. */
+function keyIdOf(token: string): string | undefined {
+  try {
+    const { kid, alg } = decodeProtectedHeader(token);
+    return alg === "HS256" && kid !== undefined && signingKeyId.test(kid) ? kid : undefined;
+  } catch {
+    return undefined; // not even the form of a token
+  }
+}
+
+async function readClaims(token: string, secret: Uint8Array, nowMs: number) {
+  try {
+    const { payload } = await jwtVerify(token, secret, {
+      issuer,
+      algorithms: ["HS256"],
+      typ: "JWT",
+      currentDate: new Date(nowMs),
+    });
+    return claimsSchema.safeParse(payload).data;
+  } catch {
+    return undefined; // whatever is wrong with it (form, signature, expiry): it is no credential
   }
 }

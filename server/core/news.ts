@@ -31,6 +31,8 @@ export interface News {
   readonly key_revoked: { readonly apiKeyId: string };
   /** Healed as `key_revoked`. */
   readonly tenant_disabled: { readonly tenant: string };
+  /** Another key signs stream tokens. Healed by the life of cached keys (5 s) and the revocation sweep (10 s). */
+  readonly signing_key_rotated: { readonly signingKeyId: string };
   /** Its limits. Healed by the next look at the limits in use (4 s). */
   readonly tenant_changed: { readonly tenant: string };
 }
@@ -46,6 +48,7 @@ const fields: { readonly [K in Kind]: Readonly<Record<keyof News[K], "string" | 
   session_ended: { sessionId: "string" },
   key_revoked: { apiKeyId: "string" },
   tenant_disabled: { tenant: "string" },
+  signing_key_rotated: { signingKeyId: "string" },
   tenant_changed: { tenant: "string" },
 };
 

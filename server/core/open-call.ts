@@ -19,6 +19,8 @@ export interface CallOwner {
   readonly tenant: string | undefined;
   /** The API key, also that with which a stream token was made; undefined for keys that cannot be revoked. */
   readonly apiKeyId: string | undefined;
+  /** The key that signed the stream token; absent for other credentials. */
+  readonly signingKeyId?: string | undefined;
   /** When the credential expires, ms by the clock of `OpenCalls`; undefined: never. */
   readonly expiresMs: number | undefined;
 }

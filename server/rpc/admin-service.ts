@@ -3,7 +3,9 @@ import { randomBytes } from "node:crypto";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { AdminService, Role, type TenantLimits } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { createApiKeySecret, hashApiKey } from "../auth/api-key.ts";
+import type { CredentialStore } from "../auth/credential-store.ts";
 import type { Revocations } from "../auth/revocations.ts";
+import { keepReplacedMs, mostSigningKeys } from "../auth/signing-keys.ts";
 import { DomainError } from "../core/errors.ts";
 import type { LimitsCache } from "../core/quota/limits-cache.ts";
 import type { ApiKey, Tenant, TenantStore } from "../core/tenants.ts";
@@ -18,6 +20,7 @@ export interface AdminDeps
     Omit<StatsServiceDeps, "tenants">,
     Omit<SystemEventServiceDeps, "tenants"> {
   readonly tenants: TenantStore;
+  readonly credentials: Pick<CredentialStore, "rotateSigningKey">;
   readonly revocations: Revocations;
   readonly limitsCache: Pick<LimitsCache, "noteChanged">;
 }
@@ -107,6 +110,21 @@ export function adminService(router: ConnectRouter, deps: AdminDeps): void {
       const key = await deps.tenants.revokeKey(apiKeyId);
       deps.revocations.noteKey(apiKeyId);
       return { apiKey: toKeyMessage(key ?? found) };
+    },
+    async rotateSigningKey({ retireOlder }) {
+      const made = await deps.credentials.rotateSigningKey(retireOlder, mostSigningKeys);
+      if (made === undefined) {
+        throw new DomainError(
+          "failed_precondition",
+          `there are ${mostSigningKeys} signing keys, replaced within the last hour; try again when the oldest is gone, or retire them with retire_older`,
+        );
+      }
+      await deps.revocations.noteSigningKey(made.signingKeyId);
+      return {
+        signingKeyId: made.signingKeyId,
+        createdMs: BigInt(made.createdMs),
+        olderEndMs: retireOlder ? 0n : BigInt(made.createdMs + keepReplacedMs),
+      };
     },
   });
 }

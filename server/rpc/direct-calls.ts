@@ -10,7 +10,7 @@ import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
 import type { Authenticator } from "../auth/authenticator.ts";
-import type { Principal } from "../auth/principal.ts";
+import { type Principal, toCaller } from "../auth/principal.ts";
 import type { CallNotes } from "../core/call-notes.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { authorize } from "./interceptors.ts";
@@ -76,7 +76,9 @@ async function serve(
   const notes = deps.notesOf(request);
   try {
     const authorization = request.headers.authorization ?? null;
-    const principal = await authorize(deps.authenticator, method, authorization, notes);
+    const principal = await authorize(deps.authenticator, method, authorization, (caller) => {
+      if (notes !== undefined) notes.caller = toCaller(caller);
+    });
     if (principal === undefined) throw new Error(`${method.name} is for anyone: whose data is it about?`);
     const input = await readMessage(request, method, protocol);
     if (left.signal.aborted) return;

@@ -4,7 +4,6 @@ import type { HandlerContext, Interceptor } from "@connectrpc/connect";
 import { assertAllowed, ruleOf } from "../auth/access-rules.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import { type Principal, toCaller } from "../auth/principal.ts";
-import type { CallNotes } from "../core/call-notes.ts";
 import { notesKey, principalKey } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 
@@ -69,26 +68,28 @@ export function accessGate(
     const notes = context.values.get(notesKey);
     try {
       const authorization = context.requestHeader.get("authorization");
-      const principal = await authorize(authenticator, context.method, authorization, notes);
-      context.values.set(principalKey, principal);
+      await authorize(authenticator, context.method, authorization, (principal) => {
+        context.values.set(principalKey, principal);
+        if (notes !== undefined) notes.caller = toCaller(principal);
+      });
     } catch (error) {
       throw toConnectError(error, logBug, notes);
     }
   };
 }
 
-/** Who calls, if the method's rule allows it; undefined if anyone may. */
+/** Who calls, if the method's rule allows it; undefined if anyone may. `learn` hears of the caller also if it is refused. */
 export async function authorize(
   authenticator: Authenticator,
   { name, parent }: DescMethod,
   authorization: string | null,
-  notes: CallNotes | undefined,
+  learn: (principal: Principal) => void,
 ): Promise<Principal | undefined> {
   const rule = ruleOf(parent.typeName, name);
   if (rule === undefined) throw new Error(`no access rule for ${parent.typeName}/${name}`);
   if (rule === "anyone") return undefined;
   const principal = await authenticator.authenticate(authorization);
-  if (notes !== undefined) notes.caller = toCaller(principal);
+  learn(principal);
   assertAllowed(rule, principal);
   return principal;
 }

@@ -1,7 +1,8 @@
 /** Tenants, keys and signing keys on Postgres. */
 import { randomBytes } from "node:crypto";
-import { and, asc, desc, eq, gt, inArray, isNull, sql } from "drizzle-orm";
+import { and, asc, desc, eq, exists, gt, inArray, isNull, lt, ne, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
+import { alias } from "drizzle-orm/pg-core";
 import type { Pool } from "../../db/pool.ts";
 import { apiKey, signingKey, tenant } from "../../db/schema.ts";
 import type { CredentialStore } from "../auth/credential-store.ts";
@@ -12,6 +13,14 @@ const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 
 export function createPgTenantStore(pool: Pool): TenantStore & CredentialStore {
   const db = drizzle(pool);
+  /** One at a time on all instances. */
+  const changeSigningKeys = <T>(
+    change: (within: Pick<typeof db, "$count" | "insert" | "delete">) => Promise<T>,
+  ) =>
+    db.transaction(async (within) => {
+      await within.execute(sql`select pg_advisory_xact_lock(hashtextextended('signing keys', 0))`);
+      return change(within);
+    });
   return {
     async createTenant({ slug, displayName, limits, retentionMs, retentionEvents }) {
       const [row] = await db
@@ -138,14 +147,48 @@ export function createPgTenantStore(pool: Pool): TenantStore & CredentialStore {
         db.select().from(signingKey).orderBy(desc(signingKey.createdMs), desc(signingKey.signingKeyId));
       const found = await read();
       if (found.length > 0) return found;
-      // Two instances may do this at once: then there are two keys, and both verify.
-      await db
-        .insert(signingKey)
-        .values({ signingKeyId: randomBytes(8).toString("hex"), secret: randomBytes(32) });
+      // Two instances may do this at once: the second one finds the first one's.
+      await changeSigningKeys(async (within) => {
+        if ((await within.$count(signingKey)) === 0) await within.insert(signingKey).values(newSigningKey());
+      });
       return read();
+    },
+
+    rotateSigningKey: (retireOlder, most) =>
+      changeSigningKeys(async (within) => {
+        if (!retireOlder && (await within.$count(signingKey)) >= most) return undefined;
+        const fresh = newSigningKey();
+        // Newer than all, whatever the clock did.
+        const createdMs = sql`greatest(${nowMs}, (select max(${signingKey.createdMs}) + 1 from ${signingKey}))`;
+        const [row] = await within
+          .insert(signingKey)
+          .values({ ...fresh, createdMs })
+          .returning({ signingKeyId: signingKey.signingKeyId, createdMs: signingKey.createdMs });
+        if (retireOlder)
+          await within.delete(signingKey).where(ne(signingKey.signingKeyId, fresh.signingKeyId));
+        return row;
+      }),
+
+    async deleteReplacedSigningKeys(replacedForMs) {
+      const newer = alias(signingKey, "newer");
+      await db.delete(signingKey).where(
+        exists(
+          db
+            .select()
+            .from(newer)
+            .where(
+              and(
+                gt(newer.createdMs, signingKey.createdMs),
+                lt(newer.createdMs, sql`${nowMs} - ${replacedForMs}`),
+              ),
+            ),
+        ),
+      );
     },
   };
 }
+
+const newSigningKey = () => ({ signingKeyId: randomBytes(8).toString("hex"), secret: randomBytes(32) });
 
 function toTenant(row: typeof tenant.$inferSelect): Tenant {
   return {

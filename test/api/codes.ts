@@ -27,3 +27,7 @@ async function settle(call: Promise<unknown> | AsyncIterable<unknown>): Promise<
   }
   for await (const _ of call) break;
 }
+
+/** "NotFound" as the contract writes it: "NOT_FOUND". */
+export const toSnakeUpper = (code: string): string =>
+  code === "OK" ? code : code.replace(/(?!^)[A-Z]/g, "_$&").toUpperCase();

@@ -38,6 +38,7 @@ export interface Subjects {
   readonly workflowId: string;
   readonly tenantSlug: string;
   readonly apiKeyId: string;
+  readonly sessionId?: string;
 }
 
 type Init = Record<string, unknown>;
@@ -68,7 +69,9 @@ function contentOf(field: DescField, parent: DescMessage, subjects: Subjects): u
     case "parent_workflow_id":
       return workflowId;
     case "session_id":
-      return parent.name === "CloseSessionRequest" ? "4d6f1ea4-41b5-4a63-9e1a-6e5b5ab1a3c5" : undefined;
+      return parent.name === "CloseSessionRequest"
+        ? (subjects.sessionId ?? "4d6f1ea4-41b5-4a63-9e1a-6e5b5ab1a3c5")
+        : undefined;
     case "workflow_ids":
       return [workflowId];
     case "tenant_slug":
@@ -112,7 +115,10 @@ function contentOf(field: DescField, parent: DescMessage, subjects: Subjects): u
   }
 }
 
-/** Calls it with one message and says how it ended, or "OK" after its first answer. */
+/**
+ * Calls it with one message and says how it ended, or "OK" after its first answer; what calls with labels answer for the one
+ * label counts as the answer.
+ */
 export async function call(transport: Transport, { method }: Rpc, request: Init): Promise<string> {
   const abort = new AbortController();
   try {
@@ -127,13 +133,26 @@ export async function call(transport: Transport, { method }: Rpc, request: Init)
       undefined,
       once(request),
     );
-    for await (const _ of message) return "OK";
+    for await (const answer of message) return refusalIn(answer) ?? "OK";
     return "OK";
   } catch (error) {
     return Code[ConnectError.from(error).code] ?? "?";
   } finally {
     abort.abort();
   }
+}
+
+/** The code of the StreamError somewhere in a message, as "PermissionDenied". */
+function refusalIn(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  if ("$typeName" in value && value.$typeName === "tributary.v1.StreamError" && "code" in value) {
+    return String(value.code).replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  }
+  for (const part of Object.values(value)) {
+    const found = refusalIn(part);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 async function* once(request: Init): AsyncIterable<Init> {

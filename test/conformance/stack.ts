@@ -15,10 +15,12 @@ import { limits } from "../../server/core/limits.ts";
 import { createHandler, type HandlerDeps } from "../../server/http/handler.ts";
 import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
+import { auditInterceptor, valuesOf } from "../../server/rpc/audit.ts";
 import { toConnectError } from "../../server/rpc/error-mapping.ts";
 import { errorInterceptor } from "../../server/rpc/interceptors.ts";
 import { createFindMistake } from "../../server/rpc/misaddressed.ts";
 import { validationInterceptor } from "../../server/rpc/validation.ts";
+import { noAudit as audit } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { Drill, type Watched } from "./drill.ts";
 import { DrillService } from "./schema.ts";
@@ -57,8 +59,9 @@ export function useStack(): Stack {
         connectNodeAdapter({
           routes: (router: ConnectRouter) => drill.routes(router),
           fallback: fallback as never,
+          contextValues: valuesOf,
           requestGate: gate,
-          interceptors: [errorInterceptor(logBug), validationInterceptor],
+          interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
           readMaxBytes: limits.messageBytesIn,
           writeMaxBytes: limits.messageBytesIn,
           compressMinBytes: Number.MAX_SAFE_INTEGER,
@@ -95,10 +98,10 @@ function createGate(logBug: (errorId: string) => void) {
   const store = {
     findKeyByHash: nothing,
     findRevoked: async () => ({ apiKeyIds: new Set<string>(), tenants: new Set<string>() }),
-    signingKeys: async () => [],
   };
+  const noKeys = { newest: () => Promise.reject(new Error("there is no signing key")), find: nothing };
   const authenticator = new Authenticator(
-    { store, tokens: new StreamTokens(store), clock: systemClock },
+    { store, tokens: new StreamTokens(noKeys), clock: systemClock },
     { adminKey: credential, devKey: undefined },
   );
   return async (context: HandlerContext) => {

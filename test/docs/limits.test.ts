@@ -31,6 +31,7 @@ const files: Record<string, string> = {
   readers: "server/core/quota/readers.ts",
   workflows: "server/core/workflows.ts",
   authenticator: "server/auth/authenticator.ts",
+  signingKeys: "server/auth/signing-keys.ts",
   revocation: "server/auth/revocation-sweep.ts",
 };
 const schemas = new Map(

@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import { readConfig } from "../../server/config.ts";
 import type { Bus } from "../../server/core/ports.ts";
 import { type RunningServer, startServer } from "../../server/main.ts";
-import { adminKey } from "./server.ts";
+import { adminKey, noAudit } from "./server.ts";
 import { until } from "./until.ts";
 
 export function startInstance(
@@ -20,7 +20,7 @@ export function startInstance(
     DRAIN_TIMEOUT_MS: "5000",
     ...env,
   });
-  return startServer(config, bus === undefined ? {} : { bus });
+  return startServer(config, { audit: noAudit, ...(bus === undefined ? {} : { bus }) });
 }
 
 /** With nothing left open. */

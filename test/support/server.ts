@@ -22,6 +22,8 @@ import { template } from "./global-setup.ts";
 import { until } from "./until.ts";
 
 export const adminKey = "the-admin-key-of-the-tests";
+/** Else each tenant that a test makes is a line in the output of the tests. */
+export const noAudit = (): void => {};
 
 /** All clients of one credential. */
 export interface Clients {
@@ -176,5 +178,6 @@ function start(
       DRAIN_TIMEOUT_MS: "5000",
       ...env,
     }),
+    { audit: noAudit },
   );
 }
