@@ -12,7 +12,7 @@ import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
 import { findRestore } from "../db/restored.ts";
 import { readNow } from "../db/statements/read-now.ts";
-import { assertComplete } from "./auth/access-rules.ts";
+import { assertComplete, ruleOf } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
@@ -47,10 +47,13 @@ import { noLimits, type TenantStore } from "./core/tenants.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
+import type { EdgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { createCallKinds } from "./rpc/call-kinds.ts";
+import { compressions } from "./rpc/compressions.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
@@ -90,6 +93,8 @@ const lastMessagesMs = 2000;
 /** What several servers in one process may share. Who gives it closes it. */
 export interface SharedParts {
   readonly bus?: Bus;
+  /** Shorter limits of the port, for tests that cannot wait. */
+  readonly edge?: EdgeLimits;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
@@ -369,6 +374,8 @@ async function open(
         }),
     },
     findMistake: createFindMistake(services),
+    kindOf: createCallKinds(services, ruleOf),
+    ...(shared.edge && { limits: shared.edge }),
     rpc: (fallback: Handler) =>
       connectNodeAdapter({
         routes: (router) => registerServices(router, deps),
@@ -380,10 +387,19 @@ async function open(
         // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
         // takes a second a MiB, and a compressor's buffers would hide a slow reader.
         compressMinBytes: Number.MAX_SAFE_INTEGER,
+        acceptCompression: compressions,
       }) as Handler,
   });
   const port = await openPort(
-    { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },
+    {
+      host: config.HOST,
+      port: config.PORT,
+      tls: toTls(config, log, failuresOf("certificate")),
+      maxConnections: config.MAX_CONNECTIONS,
+      onFull: () =>
+        log.warn(`${config.MAX_CONNECTIONS} connections (MAX_CONNECTIONS) are open; more are refused`),
+      ...(shared.edge && { limits: shared.edge }),
+    },
     handler,
   );
 

@@ -15,6 +15,8 @@ import { limits } from "../../server/core/limits.ts";
 import { createHandler, type HandlerDeps } from "../../server/http/handler.ts";
 import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
+import { createCallKinds } from "../../server/rpc/call-kinds.ts";
+import { compressions } from "../../server/rpc/compressions.ts";
 import { toConnectError } from "../../server/rpc/error-mapping.ts";
 import { errorInterceptor } from "../../server/rpc/interceptors.ts";
 import { createFindMistake } from "../../server/rpc/misaddressed.ts";
@@ -52,6 +54,7 @@ export function useStack(): Stack {
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream
       metrics: { contentType: "text/plain", text: async () => "" },
       findMistake: createFindMistake([DrillService]),
+      kindOf: createCallKinds([DrillService], () => undefined),
       rpc: (fallback: Handler) =>
         connectNodeAdapter({
           routes: (router: ConnectRouter) => drill.routes(router),
@@ -61,6 +64,7 @@ export function useStack(): Stack {
           readMaxBytes: limits.messageBytesIn,
           writeMaxBytes: limits.messageBytesIn,
           compressMinBytes: Number.MAX_SAFE_INTEGER,
+          acceptCompression: compressions,
         }) as Handler,
     });
     port = await openPort({ host: "127.0.0.1", port: 0, tls: undefined }, handler);
