@@ -33,6 +33,9 @@ export const edgeLimits = {
   /** All that are broken off. Whoever may have so many open may break them all off; this bounds what never reaches us. */
   resetBurst: 10_000,
   resetPerSecond: 1000,
+  /** PING and SETTINGS of one HTTP/2 connection: at once, and a second. gRPC clients send a PING with much of what they read. */
+  controlBurst: 10_000,
+  controlPerSecond: 1000,
   /** Streams beyond what is allowed, and frames that make no sense (also empty ones), before a connection is ended. */
   rejectedStreams: 100,
   invalidFrames: 1000,

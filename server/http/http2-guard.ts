@@ -1,6 +1,7 @@
 /**
  * What Node leaves to us of guarding an HTTP/2 connection: one without calls is ended, and one that opens calls only to break
- * them off (rapid reset) too. Only streams count as calls: a client cannot keep a connection with PING or half a head.
+ * them off (rapid reset), or sends PING and SETTINGS without end, too. (Node's own limits on these count what waits to
+ * be sent, which a client that reads its answers keeps low.) Only streams count as calls: a client cannot keep a connection with PING or half a head.
  */
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { EdgeLimits } from "./edge-limits.ts";
@@ -24,16 +25,23 @@ export function guardSession(session: ServerHttp2Session, limits: EdgeLimits): v
       open--;
       if (session.destroyed) return;
       if (!stream.headersSent && !mayAbandon()) {
-        session.goaway(
-          constants.NGHTTP2_ENHANCE_YOUR_CALM,
-          0,
-          Buffer.from("too many calls were broken off before their answer"),
-        );
-        session.destroy();
+        endFor(session, "too many calls were broken off before their answer");
       } else if (open === 0) timer = later(giveNotice, limits.idleHttp2Ms);
     });
   });
+  const mayControl = createBudget(limits.controlBurst, limits.controlPerSecond);
+  const count = () => {
+    if (!mayControl()) endFor(session, "too many PING and SETTINGS");
+  };
+  session.on("ping", count);
+  session.on("remoteSettings", count);
   session.once("close", () => clearTimeout(timer));
+}
+
+function endFor(session: ServerHttp2Session, reason: string): void {
+  if (session.destroyed) return;
+  session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from(reason));
+  session.destroy(new Error(reason), constants.NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 /** Asks the client to go elsewhere; calls that are on their way are served. */

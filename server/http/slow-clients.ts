@@ -43,7 +43,11 @@ export function readToTheEnd(
   response.once("finish", () => {
     if (request.complete) return;
     request.resume();
-    const timer = setTimeout(() => request.destroy(), restMs);
+    const timer = setTimeout(() => {
+      // Of HTTP/2 the stream: to destroy the request would leave it open. No error, since the answer is whole (RFC 9113, 8.1).
+      if (response.stream === undefined) request.destroy();
+      else response.stream.close(constants.NGHTTP2_NO_ERROR);
+    }, restMs);
     timer.unref();
     request.once("close", () => clearTimeout(timer));
   });
