@@ -126,6 +126,12 @@ function refusalOf(
     const message = `path: ${request.url.length} bytes; at most ${limits.pathBytes} are taken`;
     return { status: 414, code: "invalid_argument", message };
   }
+  // On HTTP/2 Node's own limit begins when the client has agreed to it, which a hostile one never does.
+  const bytes = request.rawHeaders.reduce((sum, text) => sum + text.length, 0);
+  if (bytes > limits.headBytes) {
+    const message = `head: ${bytes} bytes; at most ${limits.headBytes} are taken`;
+    return { status: 431, code: "resource_exhausted", message };
+  }
   const fields = request.rawHeaders.length / 2;
   if (fields > limits.headFields) {
     const message = `${fields} header fields; at most ${limits.headFields} are taken`;
