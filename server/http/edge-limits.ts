@@ -10,7 +10,7 @@ export const edgeLimits = {
   idleHttp2Ms: 300_000,
   /** From the notice to go elsewhere to the end of a connection: calls that are on their way meanwhile are served, ms. */
   noticeMs: 5000,
-  /** The one message of a call that takes one: 4 MiB over half a megabit a second, ms. */
+  /** The one message of a call that takes one, 4 MiB over half a megabit a second, ms. */
   bodyMs: 60_000,
   /** The same of calls that need no credential, whose messages are a few bytes, ms. */
   openBodyMs: 10_000,
@@ -18,7 +18,7 @@ export const edgeLimits = {
   restMs: 10_000,
   /** Until a client has taken the answer of a call that gives one, ms. */
   answerMs: 60_000,
-  /** The same of what is left of a stream that has ended; its reader may be slow, and resumes if it is cut off, ms. */
+  /** The same of what is left of a stream that has ended. Its reader may be slow, and resumes if it is cut off, ms. */
   streamAnswerMs: 300_000,
   /** Head of a request with all its fields, bytes. gRPC clients keep to 8 KiB by themselves. */
   headBytes: 16 * 1024,
@@ -30,7 +30,7 @@ export const edgeLimits = {
   /** Calls of one HTTP/2 connection that are broken off before any answer (CVE-2023-44487): at once, and a second. */
   abandonedBurst: 2000,
   abandonedPerSecond: 100,
-  /** All that are broken off. Whoever may have so many open may break them all off; this bounds what never reaches us. */
+  /** All that are broken off. Whoever may have so many open may break them all off. This bounds what never reaches us. */
   resetBurst: 10_000,
   resetPerSecond: 1000,
   /** PING and SETTINGS of one HTTP/2 connection: at once, and a second. gRPC clients send a PING with much of what they read. */
@@ -46,7 +46,7 @@ export const edgeLimits = {
   /** What a client may send ahead: a batch of 1 MiB should not wait for a round trip. */
   windowStreamBytes: 1024 * 1024,
   windowConnectionBytes: 4 * 1024 * 1024,
-  /** Node refuses new streams on a connection that holds more; its own 10 are too few for forty requests of 1 MiB at once. */
+  /** Node refuses new streams on a connection that holds more. Its own 10 are too few for forty requests of 1 MiB at once. */
   sessionMb: 128,
   /** Bodies that are still arriving, of calls that take one message: of one connection, and of all. */
   connectionBodiesBytes: 64 * 1024 * 1024,
