@@ -83,8 +83,12 @@ export function createHandler(deps: HandlerDeps): Handler {
       if (kind === undefined || kind.givesOne) limitAnswer(response, limits.answerMs);
       else limitLastMessages(response, limits.streamAnswerMs);
       if (kind?.takesOne) {
-        const timeoutMs = kind.isOpen ? limits.openBodyMs : limits.bodyMs;
-        limitBody(request, { timeoutMs, messageBytes: messageLimits.messageBytesIn });
+        limitBody(
+          request,
+          kind.isOpen
+            ? { timeoutMs: limits.openBodyMs, messageBytes: messageLimits.openMessageBytes }
+            : { timeoutMs: limits.bodyMs, messageBytes: messageLimits.messageBytesIn },
+        );
       }
       if (kind?.isOpen && !kind.givesOne) {
         // Anybody may open them, and each costs memory for as long as it likes.
@@ -127,7 +131,8 @@ function refusalOf(
     return { status: 414, code: "invalid_argument", message };
   }
   // On HTTP/2 Node's own limit begins when the client has agreed to it, which a hostile one never does.
-  const bytes = request.rawHeaders.reduce((sum, text) => sum + text.length, 0);
+  let bytes = 0;
+  for (const text of request.rawHeaders) bytes += text.length;
   if (bytes > limits.headBytes) {
     const message = `head: ${bytes} bytes; at most ${limits.headBytes} are taken`;
     return { status: 431, code: "resource_exhausted", message };

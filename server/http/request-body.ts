@@ -15,8 +15,13 @@ export interface BodyLimits {
   readonly messageBytes: number;
 }
 
-/** What surrounds a message on the way: at most a frame's head and what padding of JSON nobody sends. */
-const framingBytes = 64 * 1024;
+/** What surrounds a message on the way: a frame's head. */
+const framingBytes = 5;
+/**
+ * The beginning of each body does not count for what all may have together, bytes: those who fill that with large ones do not
+ * keep small ones out, and calls without a credential, which are small, have no part in it.
+ */
+const freeBytes = 8192;
 
 export type LimitBody = (request: Http2ServerRequest, limits: BodyLimits) => void;
 
@@ -37,18 +42,23 @@ export function createBodyLimits(limits: EdgeLimits): LimitBody {
       const { promise: late, reject } = Promise.withResolvers<never>();
       const timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
       let bytes = 0;
+      let counted = 0;
       try {
         for (;;) {
           const next = await Promise.race([chunks.next(), late]);
           if (next.done === true) return;
           bytes += next.value.length;
-          if (add(connection, next.value.length)) throw tooMuchAtOnce();
           if (bytes > messageBytes + framingBytes) throw tooLarge(messageBytes);
+          if (bytes > freeBytes) {
+            const isTooMuch = add(connection, bytes - freeBytes - counted);
+            counted = bytes - freeBytes;
+            if (isTooMuch) throw tooMuchAtOnce();
+          }
           yield next.value;
         }
       } finally {
         clearTimeout(timer);
-        add(connection, -bytes);
+        if (counted > 0) add(connection, -counted);
         // Not awaited: a next() that is waiting for more would have to end first.
         chunks.return?.().catch(() => {}); // its error is that of the request, which others hear
       }

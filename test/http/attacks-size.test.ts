@@ -276,6 +276,33 @@ describe("what is not what it says", async () => {
   });
 });
 
+describe("without a credential", async () => {
+  const scene = await useAttacked(false);
+
+  test("no more than 4 KiB are taken; what is short is answered", async () => {
+    const reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    const ask = async (path: string, type: string, body: Buffer) => {
+      const session = connectHttp2(scene.server.url);
+      const stream = session.request({ ":method": "POST", ":path": path, "content-type": type });
+      stream.end(body);
+      let text = "";
+      for await (const chunk of stream) text += chunk;
+      session.destroy();
+      return text;
+    };
+    const json = (service: string) => Buffer.from(JSON.stringify({ service }));
+    const symbol = (name: string) => message(Buffer.from(JSON.stringify({ fileContainingSymbol: name })));
+    const check = (service: string) => ask("/grpc.health.v1.Health/Check", "application/json", json(service));
+    expect(await check("x".repeat(5000))).toContain("resource_exhausted");
+    expect(await check("")).toContain("SERVING");
+    const stream = "application/connect+json";
+    expect(await ask(reflection, stream, symbol("x".repeat(5000)))).toContain("resource_exhausted");
+    expect(await ask(reflection, stream, symbol("grpc.health.v1.Health"))).not.toContain("error");
+    const half = message(Buffer.alloc(0), 0, 4 * MiB);
+    expect(await ask(reflection, stream, half)).toContain("resource_exhausted");
+  });
+});
+
 describe("bodies that arrive together", async () => {
   const scene = await useAttacked(false, { connectionBodiesBytes: 2 * MiB });
 
