@@ -49,6 +49,8 @@ function toHeaders(text: string, context: z.RefinementCtx): Readonly<Record<stri
   }
   return headers;
 }
+/** As browsers send them: who writes "https://app.example.com/" would wonder why nothing is allowed. */
+const isOrigin = (text: string) => text === "*" || URL.parse(text)?.origin === text;
 
 /** Each setting with what is allowed, for the message of a bad value and for `tributary serve --help`. */
 export const settings = {
@@ -112,8 +114,14 @@ export const settings = {
     about: "Development mode: the key of the tenant `dev`. Absent: a random one, printed at the start.",
     secret: true,
   },
+  MAX_CONNECTIONS: {
+    schema: z.coerce.number().int().min(1).max(1_000_000).default(10_000),
+    allowed: "1–1000000",
+    about:
+      "Connections at once; more are refused. The process needs a few more file descriptors (ulimit -n).",
+  },
   CORS_ORIGINS: {
-    schema: list.default([]),
+    schema: list.refine((origins) => origins.every(isOrigin)).default([]),
     allowed: "origins separated by commas, like https://app.example.com; * for any",
     about: "Web pages that may call this server. Absent: none (in development mode those on this machine).",
   },

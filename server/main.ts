@@ -12,7 +12,7 @@ import { migrate } from "../db/migrate.ts";
 import type { DatabaseOptions, Pool } from "../db/pool.ts";
 import { findRestore } from "../db/restored.ts";
 import { readNow } from "../db/statements/read-now.ts";
-import { assertComplete } from "./auth/access-rules.ts";
+import { assertComplete, ruleOf } from "./auth/access-rules.ts";
 import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
@@ -51,6 +51,7 @@ import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
 import { notesOf } from "./http/call-notes.ts";
+import type { EdgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
@@ -59,6 +60,8 @@ import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "./rpc/audit.ts";
+import { createCallKinds } from "./rpc/call-kinds.ts";
+import { compressions } from "./rpc/compressions.ts";
 import { notesKey } from "./rpc/context.ts";
 import { createDirectCalls } from "./rpc/direct-calls.ts";
 import { directStreams } from "./rpc/direct-streams.ts";
@@ -112,6 +115,8 @@ export interface SharedParts {
   readonly unobserved?: true;
   /** Takes the audit lines instead of the log. */
   readonly audit?: WriteAudit;
+  /** Shorter limits of the port, for tests that cannot wait. */
+  readonly edge?: EdgeLimits;
 }
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
@@ -436,6 +441,8 @@ async function open(
         }),
     },
     findMistake: createFindMistake(services),
+    kindOf: createCallKinds(services, ruleOf),
+    ...(shared.edge && { limits: shared.edge }),
     rpc: (fallback: Handler) =>
       createDirectCalls(
         { ...deps, notesOf },
@@ -451,11 +458,20 @@ async function open(
           // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
           // takes a second a MiB, and a compressor's buffers would hide a slow reader.
           compressMinBytes: Number.MAX_SAFE_INTEGER,
+          acceptCompression: compressions,
         }) as Handler,
       ),
   });
   const port = await openPort(
-    { host: config.HOST, port: config.PORT, tls: toTls(config, log, failuresOf("certificate")) },
+    {
+      host: config.HOST,
+      port: config.PORT,
+      tls: toTls(config, log, failuresOf("certificate")),
+      maxConnections: config.MAX_CONNECTIONS,
+      onFull: () =>
+        log.warn(`${config.MAX_CONNECTIONS} connections (MAX_CONNECTIONS) are open; more are refused`),
+      ...(shared.edge && { limits: shared.edge }),
+    },
     handler,
   );
 

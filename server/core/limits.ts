@@ -34,6 +34,8 @@ export const limits = {
   signalBytes: 64 * 1024,
   /** A message taken, bytes. */
   messageBytesIn: 4 * MiB,
+  /** A message that is taken without a credential, bytes. */
+  openMessageBytes: 4096,
   /** A message of PublishTaskEvents, bytes. */
   publishMessageBytes: 3 * MiB,
   /** Entries of one message, taken or sent, and of one page. */

@@ -2,6 +2,7 @@
 import type { Http2ServerResponse } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { retryAfterMs } from "../rpc/error-mapping.ts";
+import { securityHeaders } from "./security-headers.ts";
 
 /** Connect code → HTTP status on the routes of this server (contract §3 and §5). */
 const statuses: Partial<Record<Code, number>> = {
@@ -28,7 +29,7 @@ export function answerJson(
   response.writeHead(status, {
     "content-type": "application/json",
     "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
+    ...securityHeaders(),
     "content-length": String(Buffer.byteLength(text)),
     ...headers,
   });

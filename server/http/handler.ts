@@ -1,13 +1,24 @@
-/** Where a request goes: origin check, then health, SSE, or the RPCs; everything else gets a clear 404 or 405. */
+/**
+ * Where a request goes: checks of host, size and origin, then health, SSE, or the RPCs; everything else gets a clear 404 or 405.
+ * Nothing that a client sends may throw here: that would end the process, for all.
+ */
 import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { answerJson } from "./answer.ts";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { isLoopback } from "../config.ts";
+import { limits as messageLimits } from "../core/limits.ts";
+import { answerError, answerJson } from "./answer.ts";
 import { type CallObserver, noteCall } from "./call-notes.ts";
+import { type EdgeLimits, edgeLimits } from "./edge-limits.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
+import { findHost } from "./host.ts";
 import { type MetricsRoute, serveMetrics } from "./metrics.ts";
-import type { OriginCheck } from "./origin.ts";
+import { hostOf, type OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
+import { createBodyLimits } from "./request-body.ts";
 import { repairCall } from "./request-repairs.ts";
+import { strictTransportSecurity } from "./security-headers.ts";
+import { limitAnswer, limitLastMessages, readToTheEnd } from "./slow-clients.ts";
 import { type SseDeps, serveSse, sseRouteOf } from "./sse.ts";
 
 export interface HandlerDeps {
@@ -23,19 +34,43 @@ export interface HandlerDeps {
     verb: string | undefined,
     contentType: string | undefined,
   ) => { readonly status: number; readonly message: string } | undefined;
+  /** What the limits of an RPC depend on; undefined: it is none. See rpc/call-kinds.ts. */
+  readonly kindOf: (path: string) => CallKind | undefined;
   /** The RPCs; calls `fallback` for paths that are none. */
   readonly rpc: (fallback: Handler) => Handler;
+  readonly limits?: EdgeLimits;
+}
+
+interface CallKind {
+  readonly takesOne: boolean;
+  readonly givesOne: boolean;
+  readonly isOpen: boolean;
 }
 
 export function createHandler(deps: HandlerDeps): Handler {
   const rpc = deps.rpc(notFound);
+  const { limits = edgeLimits } = deps;
+  const limitBody = createBodyLimits(limits);
+  let openStreams = 0;
   return (request, response) => {
     // A client that leaves in the middle is no fault of this server.
     request.on("error", () => {});
     response.on("error", () => {});
+    readToTheEnd(request, response, limits);
+    const found = findHost(request);
     const url = toUrl(request.url);
     const sseRoute = url && sseRouteOf(url.pathname);
     const notes = deps.observer && noteCall(request, response, url?.pathname ?? "", sseRoute, deps.observer);
+    const refusal = refusalOf(request, found, limits);
+    if (refusal !== undefined) {
+      limitAnswer(response, limits.answerMs);
+      return answerJson(response, refusal.status, { code: refusal.code, message: refusal.message });
+    }
+    const strict = strictTransportSecurity(
+      request,
+      "host" in found && isLoopback(hostOf(`http://${found.host}`)),
+    );
+    if (strict !== undefined) response.setHeader("strict-transport-security", strict);
     if (!deps.originCheck(request, response)) return;
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = sseRoute !== undefined;
@@ -47,8 +82,29 @@ export function createHandler(deps: HandlerDeps): Handler {
         return answerJson(response, status, { code: "unknown", message }, headers);
       }
       repairCall(request, response);
+      // Connect answers JSON too, and with GET.
+      response.setHeader("x-content-type-options", "nosniff");
+      const kind = deps.kindOf(url.pathname);
+      if (kind === undefined || kind.givesOne) limitAnswer(response, limits.answerMs);
+      else limitLastMessages(response, limits.streamAnswerMs);
+      if (kind?.takesOne) {
+        limitBody(
+          request,
+          kind.isOpen
+            ? { timeoutMs: limits.openBodyMs, messageBytes: messageLimits.openMessageBytes }
+            : { timeoutMs: limits.bodyMs, messageBytes: messageLimits.messageBytesIn },
+        );
+      }
+      if (kind?.isOpen && !kind.givesOne) {
+        // Anybody may open them, and each costs memory for as long as it likes.
+        if (openStreams >= limits.openStreams) return answerError(response, tooManyOpenStreams(limits));
+        openStreams++;
+        response.once("close", () => openStreams--);
+      }
       return rpc(request, response);
     }
+    if (isSse) limitLastMessages(response, limits.streamAnswerMs);
+    else limitAnswer(response, limits.answerMs);
     if (request.method !== "GET" && request.method !== "HEAD") {
       return answerJson(
         response,
@@ -67,6 +123,38 @@ export function createHandler(deps: HandlerDeps): Handler {
     serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
 }
+
+/** What is wrong with the head of a request. */
+function refusalOf(
+  request: Http2ServerRequest,
+  found: ReturnType<typeof findHost>,
+  limits: EdgeLimits,
+): { status: number; code: string; message: string } | undefined {
+  if ("mistake" in found) return { status: 400, code: "invalid_argument", message: found.mistake };
+  if (request.url.length > limits.pathBytes) {
+    const message = `path: ${request.url.length} bytes; at most ${limits.pathBytes} are taken`;
+    return { status: 414, code: "invalid_argument", message };
+  }
+  // On HTTP/2 Node's own limit begins when the client has agreed to it, which a hostile one never does.
+  let bytes = 0;
+  for (const text of request.rawHeaders) bytes += text.length;
+  if (bytes > limits.headBytes) {
+    const message = `head: ${bytes} bytes; at most ${limits.headBytes} are taken`;
+    return { status: 431, code: "resource_exhausted", message };
+  }
+  const fields = request.rawHeaders.length / 2;
+  if (fields > limits.headFields) {
+    const message = `${fields} header fields; at most ${limits.headFields} are taken`;
+    return { status: 431, code: "resource_exhausted", message };
+  }
+  return undefined;
+}
+
+const tooManyOpenStreams = ({ openStreams }: EdgeLimits) =>
+  new ConnectError(
+    `${openStreams} streams that need no credential are open; try again later`,
+    Code.ResourceExhausted,
+  );
 
 /** Those that need no credential: `routeRules` in auth/access-rules.ts. */
 const plainRoutes: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metrics"]);

@@ -1,5 +1,6 @@
 /** `GET /metrics`: the state of this instance as Prometheus reads it. */
 import type { Http2ServerResponse } from "node:http2";
+import { securityHeaders } from "./security-headers.ts";
 
 export interface MetricsRoute {
   readonly contentType: string;
@@ -11,7 +12,7 @@ export async function serveMetrics(response: Http2ServerResponse, metrics: Metri
   response.writeHead(200, {
     "content-type": metrics.contentType,
     "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
+    ...securityHeaders(),
     "content-length": String(Buffer.byteLength(text)),
   });
   response.end(text);

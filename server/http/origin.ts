@@ -40,6 +40,7 @@ export function createOriginCheck({ developmentMode, origins }: OriginOptions): 
   return (request, response) => {
     const { origin } = request.headers;
     if (developmentMode) {
+      // One and well-formed: host.ts.
       const host = request.authority ?? request.headers.host ?? "";
       if (!isLoopback(hostOf(`http://${host}`))) {
         answerJson(response, 403, {
@@ -64,10 +65,7 @@ export function createOriginCheck({ developmentMode, origins }: OriginOptions): 
   };
 }
 
-function hostOf(origin: string): string {
-  try {
-    return new URL(origin).hostname;
-  } catch {
-    return "";
-  }
+export function hostOf(origin: string): string {
+  const url = URL.parse(origin);
+  return url !== null && /^https?:$/.test(url.protocol) ? url.hostname : "";
 }

@@ -12,20 +12,17 @@ import {
   type ServerHttp2Session,
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { type EdgeLimits, edgeLimits } from "./edge-limits.ts";
+import { guardSession, notify } from "./http2-guard.ts";
+import { refuseHead, refuseTlsMissing, refuseTooMany } from "./refusals.ts";
 import { openTls, type TlsOptions } from "./tls.ts";
 
 export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-/** A connection that says nothing for so long, or has not agreed on TLS, is closed, ms. */
-const firstBytesTimeoutMs = 10_000;
 /** First byte of every TLS connection: a record of the type handshake (RFC 8446, 5.1). */
 const tlsHandshake = 22;
-/** Streams one HTTP/2 connection may have open. */
-const maxStreamsPerConnection = 10_000;
-/** Node ends a connection that holds more, MB; its own 10 are too few for forty requests of 1 MiB at once. */
-const sessionMemoryMb = 128;
-/** Bytes a client may send ahead, for each stream and each connection: a batch of 1 MiB should not wait for a round trip. */
-const windowBytes = { stream: 1024 * 1024, connection: 4 * 1024 * 1024 };
+/** The log hears of refused connections at most so often, ms. */
+const fullNoticeMs = 60_000;
 
 export interface Port {
   readonly address: AddressInfo;
@@ -45,11 +42,19 @@ export interface PortOptions {
   readonly port: number;
   /** Absent: no TLS. */
   readonly tls: Omit<TlsOptions, "handshakeTimeoutMs"> | undefined;
+  /** Connections at once; those beyond are refused. */
+  readonly maxConnections?: number;
+  /** Hears, now and then, that connections are refused. */
+  readonly onFull?: () => void;
+  readonly limits?: EdgeLimits;
 }
 
 export async function openPort(options: PortOptions, handler: Handler): Promise<Port> {
-  const tls = options.tls && openTls({ ...options.tls, handshakeTimeoutMs: firstBytesTimeoutMs });
+  const { maxConnections = Number.POSITIVE_INFINITY, onFull = () => {}, limits = edgeLimits } = options;
+  const tls = options.tls && openTls({ ...options.tls, handshakeTimeoutMs: limits.firstBytesMs });
   const sockets = new Set<Socket>();
+  const refused = new Set<Socket>();
+  let fullSaidMs = Number.NEGATIVE_INFINITY;
   const sessions = new Set<ServerHttp2Session>();
   const answering = new Set<Http2ServerResponse>();
   let leaving = false;
@@ -61,28 +66,57 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
   };
 
   const http1 = createHttp1Server(
-    // Streams may last: the limits on silence are those of the calls, not of the request.
-    { requestTimeout: 0, headersTimeout: firstBytesTimeoutMs, keepAliveTimeout: 65_000 },
+    {
+      // Streams may last: the limit on bodies is that of the call, see request-body.ts.
+      requestTimeout: 0,
+      headersTimeout: limits.firstBytesMs,
+      // Node looks only so often, by its own default each half minute.
+      connectionsCheckingInterval: limits.firstBytesMs / 4,
+      keepAliveTimeout: limits.idleHttp1Ms,
+      maxHeaderSize: limits.headBytes,
+      // Answered by the handler, with words.
+      requireHostHeader: false,
+    },
     ((request, response) => {
       if (leaving) response.setHeader("connection", "close");
       handle(request as unknown as Http2ServerRequest, response as unknown as Http2ServerResponse);
     }) as RequestListener,
   );
+  // Node leaves out the fields beyond its limit; the handler refuses instead.
+  http1.maxHeadersCount = 0;
+  http1.on("clientError", (error, socket) => {
+    // In the middle of an answer a second one would be read as part of it.
+    if ([...answering].some((response) => (response.socket as unknown) === socket)) socket.destroy();
+    else refuseHead(socket as Socket, error);
+  });
   const http2 = createHttp2Server(
     {
-      settings: { maxConcurrentStreams: maxStreamsPerConnection, initialWindowSize: windowBytes.stream },
-      maxSessionMemory: sessionMemoryMb,
+      settings: {
+        maxConcurrentStreams: limits.streams,
+        initialWindowSize: limits.windowStreamBytes,
+        maxHeaderListSize: limits.headBytes,
+        maxFrameSize: limits.frameBytes,
+        // Nothing is pushed, and CONNECT is not served.
+        enablePush: false,
+        enableConnectProtocol: false,
+      },
+      maxSessionMemory: limits.sessionMb,
+      maxHeaderListPairs: limits.headFields,
+      maxSettings: limits.settingsEntries,
+      maxSessionRejectedStreams: limits.rejectedStreams,
+      maxSessionInvalidFrames: limits.invalidFrames,
+      streamResetBurst: limits.resetBurst,
+      streamResetRate: limits.resetPerSecond,
     },
     handle,
   );
   http2.on("session", (session) => {
-    session.setLocalWindowSize(windowBytes.connection);
+    session.setLocalWindowSize(limits.windowConnectionBytes);
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
     session.on("error", () => session.destroy());
+    guardSession(session, limits);
   });
-  for (const server of [http1, http2])
-    server.on("clientError", (_, socket) => answerBadRequest(socket as Socket));
 
   tls?.server.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
@@ -91,14 +125,26 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
   // Scanners and clients that do not trust the certificate: nothing to do about them here.
   tls?.server.on("tlsClientError", (_, socket) => socket.destroy());
 
+  const refuse = () => {
+    if (performance.now() - fullSaidMs < fullNoticeMs) return;
+    fullSaidMs = performance.now();
+    onFull();
+  };
   const tcp = createTcpServer({ noDelay: true }, (socket) => {
-    sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    const isTooMany = sockets.size >= maxConnections;
+    if (isTooMany) refuse();
+    if (isTooMany && refused.size >= limits.refusals) {
+      socket.destroy();
+      return;
+    }
+    const known = isTooMany ? refused : sockets;
+    known.add(socket);
     socket.on("close", () => {
-      sockets.delete(socket);
+      known.delete(socket);
       if (sockets.size === 0) onLastClosed();
     });
-    socket.on("error", () => socket.destroy());
-    const timer = setTimeout(() => socket.destroy(), firstBytesTimeoutMs);
+    const timer = setTimeout(() => socket.destroy(), isTooMany ? limits.refusalMs : limits.firstBytesMs);
     socket.on("close", () => clearTimeout(timer));
     // Kept here while undecided: put back at once, they would make the socket readable again, without end.
     let head: Buffer = Buffer.alloc(0);
@@ -108,11 +154,19 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
       head = Buffer.concat([head, bytes]);
       // No method of HTTP/1.1 begins like HTTP/2's preface; three bytes tell.
       if (tls === undefined && head.length < 3 && "PRI".startsWith(head.toString("latin1"))) return;
-      clearTimeout(timer);
       socket.off("readable", decide);
-      if (tls !== undefined && head[0] !== tlsHandshake) return answerNeedsTls(socket);
+      const isHttp2 = head.toString("latin1", 0, 3) === "PRI";
+      const isPlain = tls !== undefined && head[0] !== tlsHandshake;
+      if (isTooMany || isPlain) {
+        // The timer goes on; what else arrives is thrown away, since unread bytes would take the answer with them.
+        socket.resume();
+        if (isPlain) refuseTlsMissing(socket);
+        else refuseTooMany(socket, tls !== undefined ? "tls" : isHttp2 ? "http2" : "http1");
+        return;
+      }
+      clearTimeout(timer);
       socket.unshift(head);
-      const server = tls?.server ?? (head.toString("latin1", 0, 3) === "PRI" ? http2 : http1);
+      const server = tls?.server ?? (isHttp2 ? http2 : http1);
       server.emit("connection", socket);
     };
     socket.on("readable", decide);
@@ -140,9 +194,7 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
     stopListening() {
       leaving = true;
       tcp.close();
-      // The highest stream id: a notice to go elsewhere, that refuses nothing yet (RFC 9113, 6.8).
-      // One that its client has just broken off would throw.
-      for (const session of sessions) if (!session.destroyed) session.goaway(0, 2 ** 31 - 1);
+      for (const session of sessions) notify(session);
     },
     refuseNew() {
       for (const session of sessions) session.close();
@@ -157,20 +209,7 @@ export async function openPort(options: PortOptions, handler: Handler): Promise<
       http1.close();
       tls?.close();
       for (const session of sessions) session.destroy();
-      for (const socket of sockets) socket.destroy();
+      for (const socket of [...sockets, ...refused]) socket.destroy();
     },
   };
-}
-
-function answerNeedsTls(socket: Socket): void {
-  const text = "this port speaks TLS: use https://\n";
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
-  );
-}
-
-function answerBadRequest(socket: Socket): void {
-  if (socket.writable)
-    socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-  else socket.destroy();
 }

@@ -2,8 +2,6 @@
  * What requests need before Connect sees them, and its answers before they go out.
  *
  * - A deadline beyond what a timer of Node can wait for (24.8 days) would end the call at once: it counts as none.
- * - After an answer that came before its request was read to the end, the rest is read and thrown away: Connect stops reading,
- *   and on HTTP/1.1 the next request on the connection would wait for ever.
  * - A write that waits for a slow client waits for "drain" alone. A connection that ends meanwhile need not bring one, nor an
  *   error: the handler would wait for ever, with all that the call holds.
  * - Error texts of gRPC: see grpc-message.ts.
@@ -12,9 +10,6 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { shortenGrpcMessage } from "./grpc-message.ts";
 
 const longestTimerMs = 2 ** 31 - 1;
-
-/** Longest reading of what nobody wants any more, ms. */
-const restMs = 10_000;
 
 /** Units of grpc-timeout, ms (gRPC over HTTP/2, "Timeout"). */
 const unitMs: Readonly<Record<string, number>> = {
@@ -28,7 +23,6 @@ const unitMs: Readonly<Record<string, number>> = {
 
 export function repairCall(request: Http2ServerRequest, response: Http2ServerResponse): void {
   dropEndlessDeadline(request);
-  readToTheEnd(request, response);
   response.once("close", () => response.emit("drain"));
   shortenGrpcMessage(response);
 }
@@ -39,16 +33,4 @@ function dropEndlessDeadline({ headers }: Http2ServerRequest): void {
     delete headers["grpc-timeout"];
   const connect = /^\d{1,10}$/.exec(String(headers["connect-timeout-ms"] ?? ""));
   if (connect !== null && Number(connect[0]) > longestTimerMs) delete headers["connect-timeout-ms"];
-}
-
-function readToTheEnd(request: Http2ServerRequest, response: Http2ServerResponse): void {
-  // Who stops in the middle of `for await` would destroy the request, and nothing could read on.
-  request[Symbol.asyncIterator] = () => request.iterator({ destroyOnReturn: false });
-  response.once("finish", () => {
-    if (request.complete) return;
-    request.resume();
-    const timer = setTimeout(() => request.destroy(), restMs);
-    timer.unref();
-    request.once("close", () => clearTimeout(timer));
-  });
 }

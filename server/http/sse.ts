@@ -15,6 +15,7 @@ import { type SubscribeDeps, type SubscribeOptions, subscribe, type Target } fro
 import { type LogBug, toConnectError } from "../rpc/error-mapping.ts";
 import { clientLeft, roomIn, sinkOf } from "../rpc/response-sink.ts";
 import { answerError } from "./answer.ts";
+import { securityHeaders } from "./security-headers.ts";
 import { toSse, toSseBytes } from "./sse-format.ts";
 
 export interface SseDeps extends SubscribeDeps {
@@ -65,14 +66,14 @@ export async function serveSse(
       (opened.finalOffset ?? Number.POSITIVE_INFINITY) <= opened.startOffset
     ) {
       // 204 is what tells EventSource to stop.
-      response.writeHead(204, { "cache-control": "no-store" }).end();
+      response.writeHead(204, { "cache-control": "no-store", ...securityHeaders() }).end();
       return;
     }
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
       "x-accel-buffering": "no",
-      "x-content-type-options": "nosniff",
+      ...securityHeaders(),
     });
     if (request.method === "HEAD") {
       response.end();

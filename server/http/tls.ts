@@ -3,9 +3,24 @@
  * new connections get the new certificate and those that are open go on. A pair that does not fit, as while only one of
  * the two was replaced, changes nothing and is reported.
  */
+import { constants } from "node:crypto";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { createSecureContext, createServer, type Server } from "node:tls";
 import { BadSetting } from "../config.ts";
+
+/**
+ * Each with forward secrecy and authenticated encryption; HTTP/2 forbids the rest (RFC 9113, appendix A). Which of them is the
+ * client's choice: it knows whether it has AES in hardware.
+ */
+const ciphers = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  ...["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].flatMap((cipher) => [
+    `ECDHE-ECDSA-${cipher}`,
+    `ECDHE-RSA-${cipher}`,
+  ]),
+].join(":");
 
 export interface TlsOptions {
   /** PEM: the certificate, then those that signed it. */
@@ -32,6 +47,10 @@ export function openTls(options: TlsOptions): Tls {
   const server = createServer({
     ...pair,
     ALPNProtocols: ["h2", "http/1.1"],
+    minVersion: "TLSv1.2",
+    ciphers,
+    // A new handshake within a connection is of use to attackers alone, and TLS 1.3 has none.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: handshakeTimeoutMs,
   });
   const reload = () => {

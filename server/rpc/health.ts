@@ -1,7 +1,8 @@
 /** The standard gRPC health service. All services share one state; "" is the server as a whole. */
 import type { DescService } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.ts";
+import { limits } from "../core/limits.ts";
 import { Wakeup } from "../core/wakeup.ts";
 
 export interface HealthDeps {
@@ -16,7 +17,7 @@ export function healthService(router: ConnectRouter, deps: HealthDeps): void {
   const names = ["", ...deps.services.map((service) => service.typeName)];
   const status = () => (deps.isServing() ? Status.SERVING : Status.NOT_SERVING);
 
-  router.service(Health, {
+  const health: Partial<ServiceImpl<typeof Health>> = {
     check({ service }) {
       if (names.includes(service)) return { status: status() };
       const known = names.slice(1).join(", ");
@@ -45,5 +46,6 @@ export function healthService(router: ConnectRouter, deps: HealthDeps): void {
         signal.removeEventListener("abort", ring);
       }
     },
-  });
+  };
+  router.service(Health, health, { readMaxBytes: limits.openMessageBytes });
 }

@@ -2,7 +2,7 @@
 import type { DescEnum, DescFile, DescMessage, DescService } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import {
   type ServerReflectionRequest as RequestV1,
   ServerReflection as V1,
@@ -11,6 +11,7 @@ import {
   type ServerReflectionRequest as RequestV1Alpha,
   ServerReflection as V1Alpha,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { limits } from "../core/limits.ts";
 
 export interface ReflectionDeps {
   /** The services to tell of, with everything that their files import. */
@@ -26,16 +27,19 @@ export function reflectionService(router: ConnectRouter, deps: ReflectionDeps): 
     originalRequest: request,
     messageResponse: answer(request.messageRequest),
   });
-  router.service(V1, {
+  const options = { readMaxBytes: limits.openMessageBytes };
+  const v1: ServiceImpl<typeof V1> = {
     async *serverReflectionInfo(requests) {
       for await (const request of requests) yield reply(request);
     },
-  });
-  router.service(V1Alpha, {
+  };
+  const v1alpha: ServiceImpl<typeof V1Alpha> = {
     async *serverReflectionInfo(requests) {
       for await (const request of requests) yield reply(request);
     },
-  });
+  };
+  router.service(V1, v1, options);
+  router.service(V1Alpha, v1alpha, options);
 }
 
 function createAnswer(services: readonly DescService[]) {

@@ -16,6 +16,8 @@ import { createHandler, type HandlerDeps } from "../../server/http/handler.ts";
 import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
 import { auditInterceptor, valuesOf } from "../../server/rpc/audit.ts";
+import { createCallKinds } from "../../server/rpc/call-kinds.ts";
+import { compressions } from "../../server/rpc/compressions.ts";
 import { toConnectError } from "../../server/rpc/error-mapping.ts";
 import { errorInterceptor } from "../../server/rpc/interceptors.ts";
 import { createFindMistake } from "../../server/rpc/misaddressed.ts";
@@ -55,6 +57,7 @@ export function useStack(): Stack {
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream
       metrics: { contentType: "text/plain", text: async () => "" },
       findMistake: createFindMistake([DrillService]),
+      kindOf: createCallKinds([DrillService], () => undefined),
       rpc: (fallback: Handler) =>
         connectNodeAdapter({
           routes: (router: ConnectRouter) => drill.routes(router),
@@ -65,6 +68,7 @@ export function useStack(): Stack {
           readMaxBytes: limits.messageBytesIn,
           writeMaxBytes: limits.messageBytesIn,
           compressMinBytes: Number.MAX_SAFE_INTEGER,
+          acceptCompression: compressions,
         }) as Handler,
     });
     port = await openPort({ host: "127.0.0.1", port: 0, tls: undefined }, handler);

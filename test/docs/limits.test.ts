@@ -17,6 +17,8 @@ import { readPage, rowsOf } from "./pages.ts";
 /** The constants at the top of these files, by a short name. */
 const files: Record<string, string> = {
   port: "server/http/port.ts",
+  edge: "server/http/edge-limits.ts",
+  compressions: "server/rpc/compressions.ts",
   main: "server/main.ts",
   publish: "server/core/publish.ts",
   sdk: "client/resilience/options.ts",
@@ -120,7 +122,7 @@ test("each row has the value of the place that it names", () => {
 test("no bound of server/core/limits.ts and of the port is left out", () => {
   const named = new Set(rows.map(({ from }) => from));
   const isLimit = (path: string) =>
-    path.startsWith("limits.") || /^port\.(max|\w*(Ms|Mb|Bytes)(\.|$))/.test(path);
+    /^(limits|edge)\./.test(path) || /^port\.(max|\w*(Ms|Mb|Bytes)(\.|$))/.test(path);
   const missing = [...constants.keys()].filter((path) => isLimit(path) && !named.has(path));
   expect(missing).toEqual([]);
 });

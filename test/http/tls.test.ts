@@ -12,31 +12,13 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import { generate } from "selfsigned";
 import { afterAll, describe, expect, test } from "vitest";
 import { EventStreamService } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { openPort } from "../../server/http/port.ts";
 import { run } from "../cli/command-line.ts";
 import { useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
-
-interface Pair {
-  readonly cert: string;
-  readonly key: string;
-}
-
-async function newPair(): Promise<Pair> {
-  const altNames = [
-    { type: 7 as const, ip: "127.0.0.1" },
-    { type: 2 as const, value: "localhost" },
-  ];
-  const pem = await generate([{ name: "commonName", value: "localhost" }], {
-    keyType: "ec",
-    algorithm: "sha256",
-    extensions: [{ name: "subjectAltName", altNames }],
-  });
-  return { cert: pem.cert, key: pem.private };
-}
+import { newPair } from "./certificate.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tributary-tls-"));
 afterAll(() => rm(folder, { recursive: true }));
