@@ -23,6 +23,7 @@ import { TaskStreamService } from "../../gen/tributary/v1/task_stream_service_pb
 import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import { VariableService } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
+import { apiKeyPrefix } from "../auth/api-key.ts";
 import { roleName } from "../auth/principal.ts";
 import { principalKey } from "./context.ts";
 
@@ -260,18 +261,26 @@ function toLine(act: Act, values: ContextValues, sent: boolean, about: About, er
               ? "dev_key"
               : "api_key",
     apiKeyId: apiKeyId ?? "",
-    tenant: clip(
+    tenant: plain(
       about.tenant ?? (principal === undefined || principal.kind === "admin" ? "" : principal.tenant),
     ),
-    target: clip(about.target),
+    target: plain(about.target),
     outcome: error === undefined ? "OK" : codeName(error),
     peer: values.get(peerKey),
     detail: about.detail ?? {},
   };
 }
 
-/** A hundred ids fit; what somebody sent in their place is not worth more. */
-const clip = (text: string) => (text.length <= 4000 ? text : `${text.slice(0, 4000)}…`);
+/** What is named as these are: ids, keys' ids, slugs, up to a hundred. Anything else may be a secret in the wrong field. */
+const plain = (text: string) =>
+  text
+    .slice(0, 4000)
+    .split(" ")
+    .map((name) => (isName(name) ? name : "(malformed)"))
+    .join(" ");
+const isName = (text: string) =>
+  /^([\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}|key_[\w-]{12}|[a-z\d][a-z\d_-]{2,62}|)$/i.test(text) &&
+  !text.startsWith(apiKeyPrefix);
 
 const codeName = (error: unknown) =>
   (Code[ConnectError.from(error).code] ?? "?").replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
