@@ -51,6 +51,8 @@ import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { answerAlways } from "./rpc/answered-handlers.ts";
+import { compressions } from "./rpc/compressions.ts";
 import { createDirectStreams } from "./rpc/direct-streams.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
@@ -374,10 +376,14 @@ async function open(
       createDirectStreams(
         deps,
         connectNodeAdapter({
-          routes: (router) => registerServices(router, deps),
+          routes: (router) => {
+            registerServices(router, deps);
+            answerAlways(router, logBug);
+          },
           fallback: fallback as never,
           requestGate: accessGate(authenticator, logBug),
           interceptors: [errorInterceptor(logBug), validationInterceptor],
+          acceptCompression: [...compressions],
           readMaxBytes: limits.messageBytesIn,
           writeMaxBytes: limits.messageBytesIn,
           // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default

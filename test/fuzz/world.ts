@@ -1,0 +1,55 @@
+/** What the inputs are about, made once; and the other tenant's tables, which must be the same afterwards. */
+import type pg from "pg";
+import { Role } from "../../gen/tributary/v1/admin_service_pb.ts";
+import { createTenant, type TestServer } from "../support/server.ts";
+import * as places from "./places.ts";
+import type { Secrets } from "./send.ts";
+
+export async function makeWorld(server: TestServer): Promise<Secrets> {
+  const { acme, globex, admin } = server;
+  for (const workflowId of [...places.open, ...places.ended])
+    await acme.workflows.createWorkflow({ workflowId, name: "w" });
+  for (const workflowId of places.ended) await acme.workflows.closeWorkflow({ workflowId, status: 2 });
+  for (const workflowId of places.foreign) {
+    await globex.workflows.createWorkflow({ workflowId, name: "w" });
+    await globex.variables.setVariable({
+      workflowId,
+      assignment: { name: "n", value: { kind: { case: "numberValue", value: 1 } } },
+    });
+  }
+  for (const apiKeyId of places.apiKeys) {
+    const { apiKeyId: made } = await acme.admin.createApiKey({ displayName: "to be revoked" });
+    await server.pool.query("update api_key set api_key_id = $1 where api_key_id = $2", [apiKeyId, made]);
+  }
+  const stranger = await createTenant(admin, "stranger");
+  const { key } = await admin.admin.createApiKey({ tenantSlug: "acme", roles: [Role.READ] });
+  const { token } = await acme.tokens.createStreamToken({ workflowIds: [...places.open], ttlSeconds: 3600 });
+  return { acme: acme.key, stranger: stranger.key, admin: admin.key, token, readOnly: key };
+}
+
+const tables: Readonly<Record<string, string>> = {
+  tenant: "slug = $1",
+  api_key: "tenant_slug = $1",
+  stream: "tenant_slug = $1",
+  workflow: "tenant_slug = $1",
+  session: "tenant_slug = $1",
+  memory_space: "tenant_slug = $1",
+  event: "stream_id in (select stream_id from stream where tenant_slug = $1)",
+  producer: "stream_id in (select stream_id from stream where tenant_slug = $1)",
+  observation: "stream_id in (select stream_id from stream where tenant_slug = $1)",
+  task: "workflow_id in (select workflow_id from workflow where tenant_slug = $1)",
+  variable: "workflow_id in (select workflow_id from workflow where tenant_slug = $1)",
+};
+
+/** Of all rows of a tenant, by table. */
+export async function digestOf(pool: pg.Pool, tenant: string): Promise<Record<string, string>> {
+  const digests: Record<string, string> = {};
+  for (const [table, whose] of Object.entries(tables)) {
+    const { rows } = await pool.query<{ digest: string }>(
+      `select count(*) || ':' || coalesce(md5(string_agg(t::text, ',' order by t::text)), '') as digest from ${table} t where ${whose}`,
+      [tenant],
+    );
+    digests[table] = rows[0]?.digest ?? "";
+  }
+  return digests;
+}
