@@ -6,9 +6,11 @@ import { pathInput, sseInput } from "./path-inputs.ts";
 import { http1Input, http2Input } from "./raw-inputs.ts";
 import { rpcTargets, wires } from "./targets.ts";
 
-/** The streams that are served without Connect's layers parse envelopes themselves: they get more. */
-const direct = rpcTargets.filter(({ name }) =>
-  ["StreamWorkflow", "StreamWorkflowConsolidated", "StreamTask"].some((each) => name.endsWith(`.${each}`)),
+/** The streams that are served without Connect's layers parse envelopes themselves: they get more; and what is acknowledged too. */
+const more = rpcTargets.filter(({ name }) =>
+  ["StreamWorkflow", "StreamWorkflowConsolidated", "StreamTask", "StreamTaskData"].some((each) =>
+    name.endsWith(`.${each}`),
+  ),
 );
 
 export function inputOf(seed: number, number: number): Input {
@@ -17,7 +19,7 @@ export function inputOf(seed: number, number: number): Input {
     case 0:
       return sseInput(random);
     case 1:
-      return callInput(random, random.pick(direct), random.pick(wires));
+      return callInput(random, random.pick(more), random.pick(wires));
     case 2:
       return random.chance(0.5)
         ? pathInput(random)

@@ -28,7 +28,7 @@ export interface Wildness {
 
 /** Left out now and then only: without them nothing goes further than validation. */
 const needed = new Set(
-  "workflow_id workflow_execution_id workflow_ids task_execution_id slug label name space content status type value events assignments assignment targets observations session action cue scope first_sequence".split(
+  "workflow_id workflow_execution_id workflow_ids task_execution_id slug label name space content status type value events assignments assignment targets observations session action cue scope first_sequence wait_for_durable".split(
     " ",
   ),
 );

@@ -13,11 +13,12 @@ export const foreign = some("0004", 2);
 /** Nobody's. */
 export const unknown = some("0005", 2);
 
+/** Put in by `world.ts`, since the server alone makes these ids: the seed says which one an input names, not its text. */
 export const sessions = some("0006", 12);
 export const foreignSession = id("0007", 0);
 /** Tenants that the admin key's inputs are about; the others stay as they are. */
 export const tenants = ["fuzzed-1", "fuzzed-2", "fuzzed-3"] as const;
 export const spaces = ["default", "fuzzed-a", "fuzzed-b", "fuzzed-c"] as const;
 export const tasks = ["t", "t2", "task ü", "🎈"] as const;
-/** Keys that may be revoked: made under these ids, since the server's own differ in each run. */
+/** Keys that may be revoked; as `sessions`. */
 export const apiKeys = some("0008", 5);

@@ -24,7 +24,7 @@ export function sensible(random: Random, field: DescField): Scalar {
       if (random.chance(0.85)) return random.pick(places.open);
       return random.pick([...places.ended, ...places.doomed, ...places.foreign, ...places.unknown]);
     case "session_id":
-      if (parent === "CloseSessionRequest") return random.pick(places.sessions);
+      if (parent === "CloseSessionRequest") return random.pick(places.sessions.slice(-3));
       return random.chance(0.9) ? random.pick(["", ...places.sessions]) : places.foreignSession;
     case "tenant_slug":
     case "slug":
@@ -41,7 +41,7 @@ export function sensible(random: Random, field: DescField): Scalar {
     case "name":
       return random.pick(["n", "count", "läuft", "a.b", "toString", "__proto__"]);
     case "observation_id":
-      return `o${random.below(5)}`;
+      return `o${random.below(5)}-${random.below(5)}`;
     case "api_key_id":
       return random.pick([...places.apiKeys, places.unknown[0] as string, "key"]);
     case "content":
@@ -66,6 +66,8 @@ export function sensible(random: Random, field: DescField): Scalar {
       return random.pick([0, 0, 1, 50]);
     case "ttl_seconds":
       return 60 + random.below(600);
+    case "wait_for_durable":
+      return random.chance(0.8);
     case "disabled":
       return false;
     case "service":

@@ -1,7 +1,8 @@
 /** What the inputs are about, made once; and the other tenant's tables, which must be the same afterwards. */
 import type pg from "pg";
 import { Role } from "../../gen/tributary/v1/admin_service_pb.ts";
-import { createTenant, type TestServer } from "../support/server.ts";
+import { EventType } from "../../gen/tributary/v1/event_pb.ts";
+import { type Clients, createTenant, type TestServer } from "../support/server.ts";
 import * as places from "./places.ts";
 import type { Secrets } from "./send.ts";
 
@@ -17,14 +18,43 @@ export async function makeWorld(server: TestServer): Promise<Secrets> {
       assignment: { name: "n", value: { kind: { case: "numberValue", value: 1 } } },
     });
   }
-  for (const apiKeyId of places.apiKeys) {
-    const { apiKeyId: made } = await acme.admin.createApiKey({ displayName: "to be revoked" });
-    await server.pool.query("update api_key set api_key_id = $1 where api_key_id = $2", [apiKeyId, made]);
+  for (const i of places.apiKeys.keys()) {
+    places.apiKeys[i] = (await acme.admin.createApiKey({ displayName: "to be revoked" })).apiKeyId;
   }
+  for (const i of places.sessions.keys()) places.sessions[i] = await openSession(acme, i);
   const stranger = await createTenant(admin, "stranger");
   const { key } = await admin.admin.createApiKey({ tenantSlug: "acme", roles: [Role.READ] });
   const { token } = await acme.tokens.createStreamToken({ workflowIds: [...places.open], ttlSeconds: 3600 });
   return { acme: acme.key, stranger: stranger.key, admin: admin.key, token, readOnly: key };
+}
+
+/** A session that has stored something and waits for being resumed. */
+async function openSession({ memory, tasks }: Clients, number: number): Promise<string> {
+  const observations = Array.from({ length: 5 }, (_, i) => ({
+    observationId: `o${number}-${i}`,
+    content: "what was seen",
+  }));
+  const [workflowId = ""] = places.open;
+  const event = { workflowId, taskExecutionId: "t", type: EventType.DATA };
+  const replies =
+    number % 2 === 0
+      ? memory.observeStream(
+          (async function* () {
+            yield { operation: { case: "init" as const, value: { session: {} } } };
+            yield { operation: { case: "batch" as const, value: { firstSequence: 1n, observations } } };
+          })(),
+        )
+      : tasks.publishTaskStream(
+          (async function* () {
+            yield { operation: { case: "init" as const, value: { session: {}, workflowId } } };
+            yield { operation: { case: "batch" as const, value: { firstSequence: 1n, events: [event] } } };
+          })(),
+        );
+  let sessionId = "";
+  for await (const { reply } of replies) {
+    if (reply?.message.case === "initAck") sessionId = reply.message.value.sessionId;
+  }
+  return sessionId;
 }
 
 const tables: Readonly<Record<string, string>> = {
