@@ -240,8 +240,7 @@ class Reader {
     const producerId = differs & Differs.producer ? this.#text() : known.producerId;
     const sequence =
       differs & Differs.sequence ? this.#count() : before === undefined ? 0 : before.sequence + 1;
-    const offset =
-      differs & Differs.offset ? this.#count() : before === undefined ? from : before.offset + 1;
+    const offset = differs & Differs.offset ? this.#count() : before === undefined ? from : before.offset + 1;
     const type = differs & Differs.type ? this.#byte() : known.type;
     const timestampMs = differs & Differs.timestamp ? this.#count() : known.timestampMs;
     const recordedMs = differs & Differs.recorded ? this.#count() : known.recordedMs;

@@ -94,7 +94,7 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
 }
 
 /** With half a surrogate pair in its text an error could not be sent over gRPC: JSON may hold one, and errors quote it. */
-function wellFormed(error: ConnectError): ConnectError {
+export function wellFormed(error: ConnectError): ConnectError {
   if (error.rawMessage.isWellFormed()) return error;
   const { code, metadata, details } = error;
   const sendable = new ConnectError(error.rawMessage.toWellFormed(), code, metadata);

@@ -2,7 +2,7 @@
 import type { DescEnum, DescFile, DescMessage, DescService } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import {
   type ServerReflectionRequest as RequestV1,
   ServerReflection as V1,
@@ -11,6 +11,7 @@ import {
   type ServerReflectionRequest as RequestV1Alpha,
   ServerReflection as V1Alpha,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { wellFormed } from "./error-mapping.ts";
 
 export interface ReflectionDeps {
   /** The services to tell of, with everything that their files import. */
@@ -28,14 +29,23 @@ export function reflectionService(router: ConnectRouter, deps: ReflectionDeps): 
   });
   router.service(V1, {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield reply(request);
+      for await (const request of readable(requests)) yield reply(request);
     },
   });
   router.service(V1Alpha, {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield reply(request);
+      for await (const request of readable(requests)) yield reply(request);
     },
   });
+}
+
+/** What is wrong with a message is said in words that every protocol can send. */
+async function* readable<T>(requests: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* requests;
+  } catch (error) {
+    throw error instanceof ConnectError ? wellFormed(error) : error;
+  }
 }
 
 function createAnswer(services: readonly DescService[]) {

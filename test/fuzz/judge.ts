@@ -94,9 +94,13 @@ function connectError(status: number, type: string, body: Buffer): Verdict {
   return textOf(code, message);
 }
 
-function textOf(code: string, message = ""): Verdict {
-  if (Buffer.byteLength(message) > 4096)
+/** Trailers are headers: many clients take no more than 8 KiB. */
+const longestText = 2048;
+
+function textOf(code: string, message = "", inTrailers = false): Verdict {
+  if (inTrailers && message.length > longestText) {
     return fault(code, `a text of ${message.length} characters: ${message.slice(0, 200)}`);
+  }
   return { code };
 }
 
@@ -184,7 +188,7 @@ function grpc(outcome: Outcome, ended: boolean, method: DescMethod | undefined, 
       return fault("OK", `${answers.length} answers to a unary call`);
     return { code: "OK", answers };
   }
-  return faults.has(code) ? fault(code, `${code}: ${message}`) : textOf(code, message);
+  return faults.has(code) ? fault(code, `${code}: ${message}`) : textOf(code, message, !web);
 }
 
 const fault = (code: string, problem: string): Verdict => ({ code, problem });

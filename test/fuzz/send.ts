@@ -6,6 +6,7 @@ import { Agent, request as http1Request, type IncomingHttpHeaders } from "node:h
 import { type ClientHttp2Session, connect as http2Connect } from "node:http2";
 import { connect as tcpConnect } from "node:net";
 import type { CallInput, Credential, Input, RawInput } from "./input.ts";
+import { mayGoOn } from "./targets.ts";
 
 export interface Outcome {
   /**
@@ -211,13 +212,14 @@ class Answer {
     this.#settle("closed", why);
   }
 
-  /** Only what may go on is left after a pause: `isLive` of the input's answer, or of a request that is not complete. */
+  /** Only what may go on is left after a pause: a live stream, or the answer to a request that is not complete. */
   linger(): void {
     clearTimeout(this.#timer);
-    const mayGoOn = this.#input.finish !== "end" || (this.#head?.status === 200 && this.#bytes > 0);
+    const isLive = mayGoOn(this.#input.path) && this.#head?.status === 200 && this.#bytes > 0;
+    const isLeft = this.#input.finish !== "end" || isLive;
     this.#timer = setTimeout(
-      () => (mayGoOn ? this.leave() : this.#settle("hang", "an answer without an end")),
-      mayGoOn ? lingerMs : boundMs,
+      () => (isLeft ? this.leave() : this.#settle("hang", "an answer without an end")),
+      isLeft ? lingerMs : boundMs,
     );
   }
 

@@ -44,3 +44,12 @@ export function contentTypeOf(method: DescMethod, { protocol, codec }: Wire): st
   if (protocol !== "connect") return `application/${protocol}+${codec}`;
   return isUnary(method) ? `application/${codec}` : `application/connect+${codec}`;
 }
+
+/** Streams that end when their request has ended and all of it is answered. */
+const ending = new Set(["ServerReflectionInfo", "PublishTaskStream", "ObserveStream"]);
+const finite = new Set(
+  rpcTargets.filter(({ method }) => !givesMany(method) || ending.has(method.name)).map(({ path }) => path),
+);
+
+/** May an answer to a complete request at this path go on for ever? */
+export const mayGoOn = (path: string): boolean => !finite.has(path.split("?")[0] ?? "");
