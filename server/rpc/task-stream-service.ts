@@ -152,12 +152,13 @@ function wrongWithMessage(
     );
   }
   const reason = invalidReason(PublishTaskEventsRequestSchema, request);
-  if (reason !== undefined) {
-    const index = request.events.findIndex((event) => invalidReason(TaskEventSchema, event) !== undefined);
-    return { index: index === -1 ? undefined : index, error: invalid(reason) };
-  }
-  const homeless = request.events.findIndex((event) => event.workflowId === "");
-  if (homeless !== -1) {
+  const at = reason === undefined ? -1 : request.events.findIndex(isInvalid);
+  if (reason !== undefined && at === -1) return whole(reason);
+  // What comes before the first event at fault is stored: so the first of all kinds of faults counts.
+  const before = at === -1 ? request.events : request.events.slice(0, at);
+  const homeless = before.findIndex((event) => event.workflowId === "");
+  const unnumbered = producerId === "" ? -1 : before.findIndex((event) => event.sequence === 0n);
+  if (homeless !== -1 && (unnumbered === -1 || homeless <= unnumbered)) {
     return {
       index: homeless,
       error: invalid(
@@ -165,11 +166,12 @@ function wrongWithMessage(
       ),
     };
   }
-  const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
-  if (unnumbered === -1) return undefined;
-  return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };
+  if (unnumbered !== -1)
+    return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };
+  return reason === undefined ? undefined : { index: at, error: invalid(reason) };
 }
 
+const isInvalid = (event: TaskEvent): boolean => invalidReason(TaskEventSchema, event) !== undefined;
 const whole = (message: string) => ({ index: undefined, error: invalid(message) });
 const invalid = (message: string) => new ConnectError(message, Code.InvalidArgument);
 

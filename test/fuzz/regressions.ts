@@ -8,7 +8,7 @@ const call = (
   http: CallInput["http"],
   headers: Readonly<Record<string, string>>,
   messages: readonly Buffer[],
-): Input => ({
+): CallInput => ({
   kind: "call",
   target,
   note: "regression",
@@ -25,6 +25,9 @@ const json = (...texts: string[]) => texts.map((text) => envelope(Buffer.from(te
 /** JSON may hold half a surrogate pair, and errors about a value quote it. */
 const half = String.raw`"\ud800\ud800"`;
 const grpcJson = { "content-type": "application/grpc+json", te: "trailers" };
+
+const pageToken = (position: object) =>
+  Buffer.from(JSON.stringify({ pageToken: Buffer.from(JSON.stringify(position)).toString("base64url") }));
 
 export const regressions: Readonly<Record<string, Input>> = {
   "half a surrogate pair in JSON over gRPC was never answered": call(
@@ -68,5 +71,29 @@ export const regressions: Readonly<Record<string, Input>> = {
     "1.1",
     { "content-type": "application/json", "content-encoding": "gzip" },
     [gzipSync('{"pageSize":1}').subarray(0, 20)],
+  ),
+  "an event without a workflow before one that is invalid was asked for in the database": call(
+    "tributary.v1.TaskStreamService/PublishTaskEvents",
+    "1.1",
+    { "content-type": "application/connect+json" },
+    json('{"events":[{"taskExecutionId":"t","type":6},{"workflowId":"x"}]}'),
+  ),
+  "a page token with U+0000 reached the database": call(
+    "tributary.v1.MemoryService/ListMemorySpaces",
+    "2",
+    { "content-type": "application/json" },
+    [pageToken({ space: "\0" })],
+  ),
+  "also one of tenants": {
+    ...call("tributary.v1.AdminService/ListTenants", "2", { "content-type": "application/json" }, [
+      pageToken({ slug: "\0" }),
+    ]),
+    credential: { of: "admin" },
+  },
+  "a long text in an error made trailers that clients refuse": call(
+    "tributary.v1.WorkflowService/CreateWorkflow",
+    "2",
+    grpcJson,
+    json(`{"metadata":{"${"k".repeat(100_000)}":"a","${"k".repeat(100_000)}":"b"}}`),
   ),
 };
