@@ -2,8 +2,6 @@
  * Answers with a code that blames the server, though the caller is at fault: those of the library below, each stated in
  * docs/conformance.md. Told by their text, which is the library's own, so that nothing of this server is excused.
  */
-import type { Input } from "./input.ts";
-
 const excused: readonly RegExp[] = [
   // Bytes that are no Protobuf message.
   /^(HTTP 500 .*"message":")?(internal: )?parse binary: /s,
@@ -11,6 +9,6 @@ const excused: readonly RegExp[] = [
   /received compressed envelope, but do not know how to decompress/,
 ];
 
-export function expected(problem: string, _input: Input): boolean {
+export function isExpected(problem: string): boolean {
   return excused.some((text) => text.test(problem));
 }

@@ -1,6 +1,6 @@
 /** Is what came a proper answer? A code that blames the caller, or an answer that can be read; never a bug of the server. */
 import { type DescMethod, fromBinary, fromJsonString, type Message } from "@bufbuild/protobuf";
-import { expected } from "./expected.ts";
+import { isExpected } from "./expected.ts";
 import type { CallInput, Input } from "./input.ts";
 import type { Outcome } from "./send.ts";
 import { rpcTargets } from "./targets.ts";
@@ -40,9 +40,7 @@ export function judge(input: Input, outcome: Outcome): Verdict {
   }
   try {
     const verdict = read(input, outcome);
-    return verdict.problem !== undefined && expected(verdict.problem, input)
-      ? { code: verdict.code }
-      : verdict;
+    return verdict.problem !== undefined && isExpected(verdict.problem) ? { code: verdict.code } : verdict;
   } catch (error) {
     return { code: "unreadable", problem: `the answer cannot be read: ${(error as Error).message}` };
   }
