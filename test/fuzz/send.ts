@@ -121,7 +121,8 @@ export class Sender {
     if (current !== undefined && !current.closed && !current.destroyed && this.#served++ < perConnection)
       return current;
     this.#served = 0;
-    const session = http2Connect(this.#url.origin);
+    // Node's own 10 MB are too few for several requests of 1 MiB at once: it would break off others' answers.
+    const session = http2Connect(this.#url.origin, { maxSessionMemory: 256 });
     session.setMaxListeners(100);
     this.#sessions.add(session);
     session.on("error", () => {}); // each of its calls is told
