@@ -22,3 +22,4 @@ export const spaces = ["default", "fuzzed-a", "fuzzed-b", "fuzzed-c"] as const;
 export const tasks = ["t", "t2", "task ü", "🎈"] as const;
 /** Keys that may be revoked; as `sessions`. */
 export const apiKeys = some("0008", 5);
+export const variables = ["n", "count", "läuft", "a.b", "toString", "__proto__"] as const;

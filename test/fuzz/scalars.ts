@@ -39,7 +39,7 @@ export function sensible(random: Random, field: DescField): Scalar {
     case "label":
       return random.pick(["a", "b", "c", "d"]);
     case "name":
-      return random.pick(["n", "count", "läuft", "a.b", "toString", "__proto__"]);
+      return random.pick(places.variables);
     case "observation_id":
       return `o${random.below(5)}-${random.below(5)}`;
     case "api_key_id":

@@ -11,6 +11,11 @@ export async function makeWorld(server: TestServer): Promise<Secrets> {
   for (const workflowId of [...places.open, ...places.ended])
     await acme.workflows.createWorkflow({ workflowId, name: "w" });
   for (const workflowId of places.ended) await acme.workflows.closeWorkflow({ workflowId, status: 2 });
+  for (const workflowId of places.open) {
+    const value = { kind: { case: "numberValue" as const, value: 1 } };
+    const assignments = places.variables.map((name) => ({ name, value }));
+    await acme.variables.setVariables({ workflowId, assignments });
+  }
   for (const workflowId of places.foreign) {
     await globex.workflows.createWorkflow({ workflowId, name: "w" });
     await globex.variables.setVariable({
