@@ -71,7 +71,7 @@ export function fromBytes(streamId: string, bytes: Uint8Array): Notice | undefin
   try {
     return read(streamId, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   } catch (error) {
-    if (error instanceof RangeError) return undefined; // it ends too early
+    if (error instanceof RangeError) return undefined; // it ends too early, or a number is none
     throw error;
   }
 }
@@ -228,9 +228,10 @@ function read(streamId: string, bytes: Buffer): Notice | undefined {
   const entries: StoredEvent[] = [];
   let before: StoredEvent | undefined;
   for (let i = 0; i < count; i++) {
-    before = reader.entry(before, from);
-    if (before.offset < from || before.offset > to) return undefined;
-    entries.push(before);
+    const entry = reader.entry(before, from);
+    if (entry.offset < from || entry.offset > to || entry.offset <= (before?.offset ?? 0)) return undefined;
+    entries.push(entry);
+    before = entry;
   }
   return reader.isAtEnd ? { streamId, from, to, entries } : undefined;
 }
@@ -255,12 +256,11 @@ class Reader {
     const taskExecutionId = differs & Differs.task ? this.#text() : known.taskExecutionId;
     const producerId = differs & Differs.producer ? this.#text() : known.producerId;
     const sequence =
-      differs & Differs.sequence ? this.#number() : before === undefined ? 0 : before.sequence + 1;
-    const offset =
-      differs & Differs.offset ? this.#number() : before === undefined ? from : before.offset + 1;
+      differs & Differs.sequence ? this.#count() : before === undefined ? 0 : before.sequence + 1;
+    const offset = differs & Differs.offset ? this.#count() : before === undefined ? from : before.offset + 1;
     const type = differs & Differs.type ? this.#byte() : known.type;
-    const timestampMs = differs & Differs.timestamp ? this.#number() : known.timestampMs;
-    const recordedMs = differs & Differs.recorded ? this.#number() : known.recordedMs;
+    const timestampMs = differs & Differs.timestamp ? this.#count() : known.timestampMs;
+    const recordedMs = differs & Differs.recorded ? this.#count() : known.recordedMs;
     let payload: Payload;
     if (has & Has.text) payload = this.#text();
     else if (has & Has.bytes) payload = this.#copy();
@@ -286,7 +286,7 @@ class Reader {
       metadata: this.#text(),
       confidence: this.#number(),
       importance: this.#number(),
-      observedMs: this.#number(),
+      observedMs: this.#count(),
     };
   }
 
@@ -304,6 +304,13 @@ class Reader {
   #number(): number {
     const value = this.#bytes.readDoubleLE(this.#at);
     this.#at += 8;
+    return value;
+  }
+
+  /** What a reader's message could not hold must not come to one. */
+  #count(): number {
+    const value = this.#number();
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is no count`);
     return value;
   }
 

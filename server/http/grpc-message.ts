@@ -3,8 +3,13 @@
  * the rest and `%` are percent-encoded (gRPC over HTTP/2, "Status-Message"). Connect encodes as for a URL, colons and
  * commas too, and `@grpc/grpc-js` decodes only what a URL as a whole would have encoded: its users would read
  * "workflow_id%3A must be".
+ *
+ * And they are cut: an error about JSON quotes what it found, however long, and many clients take no more than 8 KiB of trailers.
  */
 import type { Http2ServerResponse } from "node:http2";
+
+/** Characters; of those that are encoded each takes up to nine. */
+const longest = 1024;
 
 /** Lets the response's trailers carry the text in its shortest form. */
 export function shortenGrpcMessage(response: Http2ServerResponse): void {
@@ -14,7 +19,10 @@ export function shortenGrpcMessage(response: Http2ServerResponse): void {
     return addTrailers.call(
       response,
       typeof message === "string"
-        ? { ...trailers, "grpc-message": encode(decodeURIComponent(message)) }
+        ? {
+            ...trailers,
+            "grpc-message": encode(decodeURIComponent(message).slice(0, longest).toWellFormed()),
+          }
         : trailers,
     );
   };

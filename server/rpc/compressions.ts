@@ -41,9 +41,9 @@ const guarded = (compression: Compression): Compression => ({
     }),
 });
 
-/** Connect takes some broken bytes, like those that are cut off, for its own failure. */
+/** Connect knows some of the ways in which zlib says that bytes are broken, and takes the others for its own failure. */
 function blameClient(error: unknown, name: string): unknown {
-  if (!(error instanceof ConnectError) || error.code !== Code.Internal) return error;
+  if (error instanceof ConnectError && error.code === Code.ResourceExhausted) return error;
   return new ConnectError(
     `the message cannot be unpacked: it is not ${name}, or not all of it`,
     Code.InvalidArgument,

@@ -40,7 +40,7 @@ const mark = "tributary-error";
 
 /** `notes`: of the call that fails with it. */
 export function toConnectError(error: unknown, logBug: LogBug, notes?: CallNotes | undefined): ConnectError {
-  const mapped = mapError(error, logBug);
+  const mapped = wellFormed(mapError(error, logBug));
   notes?.failed(nameOfCode(mapped.code));
   mapped.metadata.set(mark, "1");
   return mapped;
@@ -102,6 +102,15 @@ function mapError(error: unknown, logBug: LogBug): ConnectError {
   const errorId = randomUUID();
   logBug(errorId, error instanceof StoreError ? (error.cause ?? error) : error);
   return new ConnectError(`internal error; the server's log has it under ${errorId}`, Code.Internal);
+}
+
+/** With half a surrogate pair in its text an error could not be sent over gRPC: JSON may hold one, and errors quote it. */
+export function wellFormed(error: ConnectError): ConnectError {
+  if (error.rawMessage.isWellFormed()) return error;
+  const { code, metadata, details } = error;
+  const sendable = new ConnectError(error.rawMessage.toWellFormed(), code, metadata);
+  sendable.details = details;
+  return sendable;
 }
 
 const toDuration = (ms: number) => ({

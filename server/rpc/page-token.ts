@@ -21,10 +21,13 @@ export function fromPageToken<T>(token: string, schema: z.ZodType<T>): T | undef
 
 export const pageSizeOf = (asked: number): number => (asked === 0 ? 100 : asked);
 
+/** Postgres takes no text with U+0000. */
+const text = z.string().refine((value) => !value.includes("\0"));
+
 export const offsetPosition = z.object({ offset: z.int().min(0) });
 export const workflowPosition = z.object({ createdMs: z.int(), workflowId: z.guid() });
-export const keyPosition = z.object({ createdMs: z.int(), apiKeyId: z.string() });
+export const keyPosition = z.object({ createdMs: z.int(), apiKeyId: text });
 export const sessionPosition = z.object({ createdMs: z.int(), sessionId: z.guid() });
-export const slugPosition = z.object({ slug: z.string() });
-export const spacePosition = z.object({ space: z.string() });
-export const namePosition = z.object({ name: z.string().refine((name) => !name.includes("\0")) });
+export const slugPosition = z.object({ slug: text });
+export const spacePosition = z.object({ space: text });
+export const namePosition = z.object({ name: text });

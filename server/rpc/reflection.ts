@@ -2,7 +2,7 @@
 import type { DescEnum, DescFile, DescMessage, DescService } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import {
   type ServerReflectionRequest as RequestV1,
   ServerReflection as V1,
@@ -12,6 +12,7 @@ import {
   ServerReflection as V1Alpha,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { limits } from "../core/limits.ts";
+import { wellFormed } from "./error-mapping.ts";
 
 export interface ReflectionDeps {
   /** The services to tell of, with everything that their files import. */
@@ -30,16 +31,25 @@ export function reflectionService(router: ConnectRouter, deps: ReflectionDeps): 
   const options = { readMaxBytes: limits.openMessageBytes };
   const v1: ServiceImpl<typeof V1> = {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield reply(request);
+      for await (const request of readable(requests)) yield reply(request);
     },
   };
   const v1alpha: ServiceImpl<typeof V1Alpha> = {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield reply(request);
+      for await (const request of readable(requests)) yield reply(request);
     },
   };
   router.service(V1, v1, options);
   router.service(V1Alpha, v1alpha, options);
+}
+
+/** What is wrong with a message is said in words that every protocol can send. */
+async function* readable<T>(requests: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* requests;
+  } catch (error) {
+    throw error instanceof ConnectError ? wellFormed(error) : error;
+  }
 }
 
 function createAnswer(services: readonly DescService[]) {

@@ -184,28 +184,27 @@ function wrongWithMessage(
     );
   }
   const reason = invalidReason(PublishTaskEventsRequestSchema, request);
-  if (reason !== undefined) {
-    const index = request.events.findIndex((event) => invalidReason(TaskEventSchema, event) !== undefined);
-    return { index: index === -1 ? undefined : index, error: invalid(reason) };
+  const at = reason === undefined ? -1 : request.events.findIndex(isInvalid);
+  if (reason !== undefined && at === -1) return whole(reason);
+  // What comes before the first event at fault is stored: so the first of all kinds of faults counts.
+  const before = at === -1 ? request.events : request.events.slice(0, at);
+  for (const [index, event] of before.entries()) {
+    const error = wrongWithEvent(event, `events[${index}]`, producerId);
+    if (error !== undefined) return { index, error };
   }
-  const homeless = request.events.findIndex((event) => event.workflowId === "");
-  if (homeless !== -1) {
-    return {
-      index: homeless,
-      error: invalid(
-        `events[${homeless}].workflow_id: empty; outside a session every event names its workflow`,
-      ),
-    };
-  }
-  for (const [index, { traceparent }] of request.events.entries()) {
-    const wrong = wrongTraceparent(`events[${index}].traceparent`, traceparent);
-    if (wrong !== undefined) return { index, error: invalid(wrong) };
-  }
-  const unnumbered = producerId === "" ? -1 : request.events.findIndex((event) => event.sequence === 0n);
-  if (unnumbered === -1) return undefined;
-  return { index: unnumbered, error: unnumberedError(`events[${unnumbered}].sequence`, producerId) };
+  return reason === undefined ? undefined : { index: at, error: invalid(reason) };
 }
 
+/** What the rules of the proto cannot say. */
+function wrongWithEvent(event: TaskEvent, path: string, producerId: string): Error | undefined {
+  if (event.workflowId === "")
+    return invalid(`${path}.workflow_id: empty; outside a session every event names its workflow`);
+  if (producerId !== "" && event.sequence === 0n) return unnumberedError(`${path}.sequence`, producerId);
+  const wrong = wrongTraceparent(`${path}.traceparent`, event.traceparent);
+  return wrong === undefined ? undefined : invalid(wrong);
+}
+
+const isInvalid = (event: TaskEvent): boolean => invalidReason(TaskEventSchema, event) !== undefined;
 const whole = (message: string) => ({ index: undefined, error: invalid(message) });
 const invalid = (message: string) => new ConnectError(message, Code.InvalidArgument);
 

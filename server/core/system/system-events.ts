@@ -205,13 +205,16 @@ function fromSignal(body: SignalBody): { event: SystemEvent; number: number } | 
   if (typeof body !== "object" || body === null || Array.isArray(body)) return undefined;
   const { number, tenant, ...event } = body as Record<string, unknown>;
   const texts = [event["instanceId"], event["component"], event["message"]];
-  if (typeof number !== "number" || typeof event["type"] !== "number") return undefined;
-  if (typeof event["timestampMs"] !== "number" || !texts.every((text) => typeof text === "string"))
-    return undefined;
+  // What could not be written to a reader would end its call, and that of every other reader.
+  if (!isCount(number) || !isCount(event["type"]) || event["type"] >= 2 ** 31) return undefined;
+  if (!isCount(event["timestampMs"]) || !texts.every((text) => typeof text === "string")) return undefined;
   if (typeof event["metadata"] !== "object" || event["metadata"] === null) return undefined;
+  if (!Object.values(event["metadata"]).every((value) => typeof value === "string")) return undefined;
   if (tenant !== null && typeof tenant !== "string") return undefined;
   return { event: { ...(event as unknown as SystemEvent), tenant: tenant ?? undefined }, number };
 }
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** At most so many bytes, whole characters only. */
 function cut(text: string, bytes: number): string {
