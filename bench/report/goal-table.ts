@@ -1,22 +1,29 @@
 /** The goals with what a run found, one line each: for the terminal, or as Markdown. */
 import { createPaint } from "../../cli/output/paint.ts";
 import { toTable } from "../../cli/output/table.ts";
-import { type Goal, goals, isNamed, type Look } from "./goals.ts";
+import { type Goal, goals, isNamed } from "./goals.ts";
 import type { Result } from "./result.ts";
-import { summarize } from "./summary.ts";
+import { type Row, summarize } from "./summary.ts";
 
 interface Judged {
   readonly text: string;
   readonly wanted: string;
   readonly found: string;
-  readonly verdict: "reached" | "not reached" | "not measured";
+  /** Nothing is to be read from a run that did not deliver all: who drops or collects what it cannot send seems cheap. */
+  readonly verdict: "reached" | "not reached" | "not measured" | "events were missing";
 }
 
 export function judge(results: readonly Result[]): Judged[] {
-  const look = lookIn(results);
+  const rowOf = rowsIn(results);
   return goals.map((goal) => {
-    const found = goal.found(look);
-    const verdict = found === undefined ? "not measured" : holds(goal, found) ? "reached" : "not reached";
+    let missing = 0;
+    const found = goal.found((caseName, point, contender, figure) => {
+      const row = rowOf(caseName, point, contender);
+      missing += row?.figures.missing?.max ?? 0;
+      return row?.figures[figure]?.median;
+    });
+    const judged = found !== undefined && holds(goal, found) ? "reached" : "not reached";
+    const verdict = found === undefined ? "not measured" : missing > 0 ? "events were missing" : judged;
     return { text: goal.text, wanted: toWanted(goal), found: toFound(goal, found), verdict };
   });
 }
@@ -37,21 +44,20 @@ export function goalTable(results: readonly Result[], markdown: boolean): string
     line(["figure to reach", "wanted", "found", ""]),
     line(["---", "---:", "---:", "---"]),
     ...judged.map(({ text, wanted, found, verdict }) =>
-      line([text, wanted, found, verdict === "not reached" ? "**not reached**" : verdict]),
+      line([text, wanted, found, verdict === "reached" ? verdict : `**${verdict}**`]),
     ),
     "",
   ].join("\n");
 }
 
-const lookIn = (results: readonly Result[]): Look => {
-  const rows = new Map<string, ReturnType<typeof summarize>>();
-  return (caseName, point, contender, figure) => {
+function rowsIn(results: readonly Result[]) {
+  const rows = new Map<string, readonly Row[]>();
+  return (caseName: string, point: string, contender: string | RegExp): Row | undefined => {
     const known = rows.get(caseName) ?? summarize(results.filter((result) => result.case === caseName));
     rows.set(caseName, known);
-    const row = known.findLast((each) => each.point.startsWith(point) && isNamed(each.contender, contender));
-    return row?.figures[figure]?.median;
+    return known.findLast((each) => each.point.startsWith(point) && isNamed(each.contender, contender));
   };
-};
+}
 
 function holds({ wanted }: Goal, found: number): boolean {
   if ("atMost" in wanted) return found <= wanted.atMost;

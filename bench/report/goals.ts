@@ -31,14 +31,15 @@ const fanOut = (point: string) => (look: Look) => {
   return { own, raw: look("fan-out", point, "raw http2", "serverCpuUs") };
 };
 
-/** CPU of the server and of Postgres at one rate, with much against with little. */
+/** CPU of the server and of Postgres by event, with much against with little. */
 const grown =
   (caseName: string, point: string, much: string | RegExp, little: string) =>
   (look: Look): number | undefined => {
     const cost = (contender: string | RegExp) => {
       const server = look(caseName, point, contender, "serverCpuPercent");
       const database = look(caseName, point, contender, "databaseCpuPercent");
-      return server === undefined || database === undefined ? undefined : server + database;
+      const perSecond = look(caseName, point, contender, "eventsPerSecond");
+      return server === undefined || database === undefined ? undefined : over(server + database, perSecond);
     };
     const [a, b] = [cost(much), cost(little)];
     return over(a, b);

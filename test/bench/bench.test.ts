@@ -173,6 +173,8 @@ test("each goal asks for runs that there are, and is judged by what they found",
   expect(verdictOf("fan-out, 1000 readers, 50 events/s: CPU a delivery, against socket.io")).toBe(
     "not reached",
   );
+  const short = results.map((result) => ({ ...result, figures: { ...result.figures, missing: 1 } }));
+  expect(new Set(judge(short).map(({ verdict }) => verdict))).toEqual(new Set(["events were missing"]));
   expect(new Set(judge([]).map(({ verdict }) => verdict))).toEqual(new Set(["not measured"]));
 });
 
