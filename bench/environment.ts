@@ -3,11 +3,14 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
+import { versionsOfContenders } from "./needs.ts";
 
 export interface Environment {
   readonly node: string;
   readonly postgres: string;
   readonly connect: string;
+  /** Versions of what is compared with, by package. */
+  readonly contenders: Readonly<Record<string, string>>;
   readonly git: string;
   readonly dirty: boolean;
   readonly cpu: string;
@@ -24,6 +27,7 @@ export function readEnvironment(postgres: string): Environment {
     node: process.version,
     postgres,
     connect: dependencies["@connectrpc/connect-node"],
+    contenders: versionsOfContenders(),
     git: git("rev-parse", "--short=12", "HEAD") ?? "unknown",
     dirty: git("status", "--porcelain") !== "",
     cpu: processors[0]?.model.trim() ?? "unknown",
@@ -32,8 +36,23 @@ export function readEnvironment(postgres: string): Environment {
   };
 }
 
-export const describe = ({ node, postgres, connect, git, dirty, cpu, cpus, platform }: Environment): string =>
-  `Node ${node}, Postgres ${postgres} (fsync on), connect-node ${connect}, ${cpus} × ${cpu}, ${platform}, commit ${git}${dirty ? " with changes" : ""}`;
+const toWords = (versions: Readonly<Record<string, string>>) =>
+  Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
+
+export const describe = ({
+  node,
+  postgres,
+  connect,
+  contenders,
+  git,
+  dirty,
+  cpu,
+  cpus,
+  platform,
+}: Environment) =>
+  `Node ${node}, Postgres ${postgres} (fsync on), connect-node ${connect}, ${toWords(contenders)}, ${cpus} × ${cpu}, ${platform}, commit ${git}${dirty ? " with changes" : ""}`;
 
 /** Undefined without git or outside a clone. */
 function git(...args: string[]): string | undefined {

@@ -9,9 +9,11 @@ import { withExamples } from "../cli/help.ts";
 import type { Size } from "./cases/case.ts";
 import { cases } from "./cases/cases.ts";
 import { startDatabases } from "./databases.ts";
-import { describe, readEnvironment } from "./environment.ts";
-import { planRuns } from "./plan.ts";
-import { reportCase } from "./report/tables.ts";
+import { readEnvironment } from "./environment.ts";
+import { leftOut, planRuns } from "./plan.ts";
+import { isForGoals } from "./report/goals.ts";
+import { printReport } from "./report/print.ts";
+import { readResults } from "./report/result.ts";
 import { runAll } from "./run-all.ts";
 
 interface Options {
@@ -23,6 +25,10 @@ interface Options {
   readonly smoke?: true;
   readonly markdown?: true;
   readonly profile?: true;
+  readonly goals?: true;
+  readonly plots?: true;
+  readonly from?: string;
+  readonly stored?: number;
 }
 
 /** What each size runs if nothing else is asked for. */
@@ -55,26 +61,27 @@ const toNumber = (least: number, most: number, whole: boolean) => (text: string)
   return value;
 };
 
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+
 async function bench(options: Options): Promise<void> {
   const size: Size = options.smoke ? "smoke" : options.quick ? "quick" : "full";
+  const { markdown = false, goals = false, plots = false } = options;
+  const report = { markdown, goals, plots, note };
+  if (options.from !== undefined) return printReport(readResults(options.from), report);
+
   const rounds = options.rounds ?? defaults[size].rounds;
   const seconds = options.seconds ?? defaults[size].seconds;
   const chosen = cases.filter((_, i) => options.cases.includes(names[i] ?? ""));
-  const plan = planRuns(chosen, size, rounds);
-  const note = (line: string) => void process.stderr.write(`${line}\n`);
-
+  const all = planRuns(chosen, size, rounds, { stored: options.stored });
+  const plan = goals ? all.filter((run) => isForGoals(run.case.name, run.point, run.contender.name)) : all;
+  for (const line of new Set(chosen.flatMap((one) => leftOut(one, size)))) note(line);
   note(`${plan.length} runs, ${rounds} rounds of ${seconds} s each; starting Postgres`);
   const databases = await startDatabases();
   try {
     const environment = readEnvironment(databases.postgres);
     const run = { seconds, out: options.out, profile: options.profile ?? false, note };
     const measured = await runAll(plan, databases, environment, run);
-    const markdown = options.markdown ?? false;
-    console.log(`${describe(environment)}, ${new Date().toISOString().slice(0, 10)}\n`);
-    for (const one of chosen) {
-      const own = measured.filter((result) => result.case === one.name);
-      console.log(reportCase(one, own, markdown));
-    }
+    printReport(measured, { ...report, size });
     note(`every run: ${relative(process.cwd(), options.out)}`);
     const failed = measured.filter(({ error }) => error !== undefined).length;
     if (failed > 0) {
@@ -111,6 +118,20 @@ const program = new Command("bench")
     new Option("--quick", "fewer points, one round of one second: about five minutes").conflicts("smoke"),
   )
   .option("--smoke", "only see that it works: the figures mean nothing")
+  .option(
+    "--goals",
+    "run what the figures to reach need, and nothing else; tell of each whether it is reached",
+  )
+  .option("--plots", "also write the pictures of docs/benchmarks.md to docs/images")
+  .option(
+    "--from <file>",
+    "measure nothing: tables, --goals and --plots from results that were kept by --out",
+  )
+  .option(
+    "--stored <n>",
+    "events of the longest stored stream in the case growth (10 million take minutes and 10 GB)",
+    toNumber(1000, 20_000_000, true),
+  )
   .option("--markdown", "print the tables as Markdown")
   .option(
     "--profile",
@@ -122,6 +143,8 @@ withExamples(
   ["npm run bench", "everything, about half an hour, on a machine that does nothing else"],
   ["npm run bench -- --quick", "a look"],
   ["npm run bench -- --cases replay --profile", "where the server's time goes in a replay"],
+  ["npm run bench -- --goals --stored 10000000", "the figures to reach, and whether they are"],
+  ["npm run bench -- --from bench/results/my.ndjson --plots", "pictures from results that are there"],
   ["npm run -s bench -- --markdown > tables.md", "tables for docs/benchmarks.md"],
 );
 

@@ -6,11 +6,15 @@ import type { History } from "./baselines/ready-events.ts";
 import type { Bench, Measurable } from "./bench.ts";
 import { tenant } from "./databases.ts";
 import type { Address } from "./load/connections.ts";
+import type { Feed } from "./load/feed.ts";
+import { missingPackage } from "./needs.ts";
 import type { Observed } from "./processes/tributary-server.ts";
 
 export interface Target {
   readonly server: Measurable;
   readonly address: Address;
+  /** Where readers go, if not by gRPC to the same address. */
+  readonly feed?: Feed | undefined;
   readonly apiKey: string;
   /** Makes so many root workflows and gives their ids. */
   workflows(count: number): Promise<string[]>;
@@ -48,12 +52,20 @@ export const targets = {
   "stock connect-node": (bench: Bench, options: TargetOptions) =>
     openBaseline(bench, "stock connect-node server", options),
   "raw http2": (bench: Bench, options: TargetOptions) => openBaseline(bench, "raw http2 server", options),
+  "tributary, SSE": openTributarySse,
+  "raw HTTP/1.1": (bench: Bench) => openFeedServer(bench, "raw http1 server"),
+  "better-sse": (bench: Bench) => openFeedServer(bench, "better-sse server"),
+  "socket.io": (bench: Bench) => openFeedServer(bench, "socket.io server"),
 } as const;
 
 export type TargetName = keyof typeof targets;
 
 export const openTarget = (bench: Bench, name: TargetName, options: TargetOptions = {}): Promise<Target> =>
   targets[name](bench, options);
+
+/** Why a target cannot be had here; undefined: it can. */
+export const missingTarget = (name: TargetName): string | undefined =>
+  name === "better-sse" || name === "socket.io" ? missingPackage(name) : undefined;
 
 /** Workflows that are made at once. */
 const creating = 32;
@@ -113,6 +125,13 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
   }
 }
 
+async function openTributarySse(bench: Bench, options: TargetOptions): Promise<Target> {
+  const target = await openTributary(bench, options);
+  const { url, headers } = target.address;
+  const path = `/api/tenants/${tenant}/stream/workflows/{workflow}/consolidated?latest=true`;
+  return { ...target, feed: { kind: "sse", url, headers, path } };
+}
+
 const spaceNames = (count: number) => Array.from({ length: count }, (_, n) => `bench-${n}`);
 
 async function openBaseline(
@@ -121,13 +140,32 @@ async function openBaseline(
   { history }: TargetOptions,
 ): Promise<Target> {
   const server = await bench.spawn(role, { history });
+  return { ...baseline, server, address: { url: await server.call("url"), headers: {} } };
+}
+
+/** Written to as the other baselines, read over HTTP/1.1. All readers get all that is published. */
+async function openFeedServer(
+  bench: Bench,
+  role: "raw http1 server" | "better-sse server" | "socket.io server",
+): Promise<Target> {
+  const server = await bench.spawn(role, undefined);
+  const of =
+    role === "socket.io server"
+      ? ({ kind: "socket.io", path: "/socket.io/?EIO=4&transport=websocket" } as const)
+      : ({ kind: "sse", path: "/" } as const);
   return {
+    ...baseline,
     server,
-    others: [],
     address: { url: await server.call("url"), headers: {} },
-    apiKey: "",
-    workflows: async (count) => Array.from({ length: count }, () => randomUUID() as string),
-    children: async (_, count) => Array.from({ length: count }, () => randomUUID() as string),
-    spaces: async (count) => spaceNames(count),
+    feed: { ...of, url: await server.call("feedUrl"), headers: {} },
   };
 }
+
+/** To servers that keep nothing an id is a word. */
+const baseline = {
+  others: [],
+  apiKey: "",
+  workflows: async (count: number) => Array.from({ length: count }, () => randomUUID() as string),
+  children: async (_: string, count: number) => Array.from({ length: count }, () => randomUUID() as string),
+  spaces: async (count: number) => spaceNames(count),
+};

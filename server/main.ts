@@ -59,7 +59,6 @@ import { logCall } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { answerAlways } from "./rpc/answered-handlers.ts";
 import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "./rpc/audit.ts";
 import { createCallKinds } from "./rpc/call-kinds.ts";
 import { compressions } from "./rpc/compressions.ts";
@@ -449,10 +448,7 @@ async function open(
         { ...deps, notesOf },
         [...directStreams(deps), directPublish(deps)],
         connectNodeAdapter({
-          routes: (router) => {
-            registerServices(router, deps);
-            answerAlways(router, logBug);
-          },
+          routes: (router) => registerServices(router, deps),
           fallback: fallback as never,
           contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
           requestGate: auditRefusals(accessGate(authenticator, logBug), audit),

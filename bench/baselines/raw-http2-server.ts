@@ -27,7 +27,7 @@ export async function open({ history }: { history?: History | undefined }) {
   const ready = history === undefined ? [] : readyBatches(history).map(encode);
   const readers = new Map<string, Set<ServerHttp2Stream>>();
   const sessions = new Set<ServerHttp2Session>();
-  let offset = 0;
+  let offset = history?.events ?? 0;
 
   function publish(bytes: Buffer): void {
     for (const event of fromBinary(PublishTaskEventsRequestSchema, bytes).events) {
@@ -38,9 +38,9 @@ export async function open({ history }: { history?: History | undefined }) {
   }
 
   async function subscribe(stream: ServerHttp2Stream, bytes: Buffer): Promise<void> {
-    const { workflowId } = fromBinary(SubscribeSchema, bytes);
+    const { workflowId, options } = fromBinary(SubscribeSchema, bytes);
     stream.write(encode(opened(workflowId)));
-    if (workflowId === history?.workflowId) {
+    if (workflowId === history?.workflowId && options?.start.case !== "latest") {
       for (const frame of ready) {
         if (stream.destroyed) return;
         if (!stream.write(frame)) await Promise.race([once(stream, "drain"), once(stream, "close")]);

@@ -41,7 +41,11 @@ async function* acknowledge<Operation extends { readonly case: string | undefine
 
 class Broadcast {
   readonly #readers = new Map<string, Set<Queue<Event>>>();
-  #offset = 0;
+  #offset: number;
+
+  constructor(offset: number) {
+    this.#offset = offset;
+  }
 
   publish(events: readonly TaskEvent[]): number {
     for (const event of events) {
@@ -62,7 +66,7 @@ class Broadcast {
 }
 
 export async function open({ history }: { history?: History | undefined }) {
-  const broadcast = new Broadcast();
+  const broadcast = new Broadcast(history?.events ?? 0);
   const ready = history === undefined ? [] : readyBatches(history);
   const handler = connectNodeAdapter({
     routes: (router) => {
@@ -95,12 +99,13 @@ export async function open({ history }: { history?: History | undefined }) {
         },
       });
       router.service(EventStreamService, {
-        async *streamWorkflowConsolidated({ workflowId }, { signal }) {
+        async *streamWorkflowConsolidated({ workflowId, options }, { signal }) {
           const queue = new Queue<Event>(signal);
           const leave = broadcast.join(workflowId, queue);
           try {
             yield opened(workflowId);
-            if (workflowId === history?.workflowId) yield* ready;
+            const isLatest = options?.start.case === "latest";
+            if (workflowId === history?.workflowId && !isLatest) yield* ready;
             while (!signal.aborted) {
               const events = await queue.take();
               if (events.length > 0) yield batchOf(events);

@@ -10,6 +10,8 @@ export type Size = "full" | "quick" | "smoke";
 
 export interface Contender {
   readonly name: string;
+  /** Why it cannot run here, and the command that changes that; it is left out then, by name. */
+  readonly missing?: string | undefined;
   /** One run in fresh processes; ends by itself. */
   run(bench: Bench): Promise<Figures>;
 }
@@ -33,7 +35,13 @@ export interface Case {
     readonly to: string;
     readonly figures: readonly FigureName[];
   }[];
-  contests(size: Size): readonly Contest[];
+  contests(size: Size, wishes?: Wishes): readonly Contest[];
+}
+
+/** What can be asked for beyond a size. */
+export interface Wishes {
+  /** Events of the longest stored stream. */
+  readonly stored?: number | undefined;
 }
 
 export const bySize = <T>(size: Size, choice: Readonly<Record<Size, T>>): T => choice[size];

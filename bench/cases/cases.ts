@@ -1,6 +1,8 @@
 /** All cases, in the order in which they run. */
 import type { Case } from "./case.ts";
-import { fanOut } from "./fan-out.ts";
+import { crowd } from "./crowd.ts";
+import { fanOut, fanOutHttp1 } from "./fan-out.ts";
+import { growth } from "./growth.ts";
 import { idleReaders } from "./idle-readers.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { instances } from "./instances.ts";
@@ -21,7 +23,9 @@ export const cases: readonly Case[] = [
   sessions,
   latency,
   fanOut,
+  fanOutHttp1,
   replay,
+  crowd,
   idleReaders,
   idleSessions,
   slowReader,
@@ -30,6 +34,7 @@ export const cases: readonly Case[] = [
   multiplex,
   wideTree,
   streams,
+  growth,
   instances,
   observability,
 ];

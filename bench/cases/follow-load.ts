@@ -40,6 +40,8 @@ export interface FollowLoad {
 export interface Followed {
   readonly written: readonly string[];
   readonly read: readonly string[];
+  /** Each reader gets what is written to any of them: they are below what it reads. */
+  readonly below?: true;
 }
 
 export interface FollowResult {
@@ -85,12 +87,14 @@ export async function runFollowLoad(
 ): Promise<FollowResult> {
   const readFrom = load.across ? target.others[0] : target;
   if (readFrom === undefined) throw new Error("there is no other instance to read from");
-  const reader = await bench.spawn("reader", readFrom.address);
+  const reader = await bench.spawn("reader", { ...readFrom.address, feed: target.feed });
   const publisher = await bench.spawn("publisher", target.address);
-  const { written, read } = await toFollowed(target, load.workflows);
+  const { written, read, below } = await toFollowed(target, load.workflows);
   const idle = await openReaders(target, reader, read, load);
   for (let i = 0; i < (load.stalled ?? 0); i += 1) await reader.call("stall", read[0] ?? "");
-  const deliveries = deliveriesOf(load, written, read);
+  const deliveries = below
+    ? (messages: number) => messages * load.readers * load.eventsPerMessage
+    : deliveriesOf(load, written, read);
   const readersOfEach = deliveries(written.length) / written.length / load.eventsPerMessage;
 
   const perSecond = warmUpRate(load, readersOfEach);

@@ -1,9 +1,13 @@
 /** What a reader costs that waits: memory of the server after garbage collection, before and after they came. */
-import { openTarget, type TargetName } from "../targets.ts";
+import { missingTarget, openTarget, type TargetName } from "../targets.ts";
 import { bySize, type Case, type Contender } from "./case.ts";
 
 /** Come and go before the measuring, so that what is loaded and compiled once is not counted. */
 const warmUpReaders = 100;
+
+const grpc = ["tributary", "stock connect-node", "raw http2"] as const;
+/** To those that are no Tributary a tree is nothing. */
+const http1 = ["tributary, SSE", "raw HTTP/1.1", "better-sse", "socket.io"] as const;
 
 export const idleReaders: Case = {
   name: "idle readers",
@@ -22,13 +26,11 @@ export const idleReaders: Case = {
         [1000, 1],
         [1000, 1000],
       ],
-      smoke: [[50, 10]],
+      smoke: [[50, 1]],
     });
     return points.map(([readers, trees]) => ({
       point: `${readers} readers, ${trees === 1 ? "one tree" : `${trees} trees`}`,
-      contenders: (["tributary", "stock connect-node", "raw http2"] as const).map((name) =>
-        contender(name, readers, trees),
-      ),
+      contenders: (trees === 1 ? [...grpc, ...http1] : grpc).map((name) => contender(name, readers, trees)),
     }));
   },
 };
@@ -36,9 +38,10 @@ export const idleReaders: Case = {
 function contender(name: TargetName, readers: number, trees: number): Contender {
   return {
     name,
+    missing: missingTarget(name),
     async run(bench) {
       const target = await openTarget(bench, name);
-      const reader = await bench.spawn("reader", target.address);
+      const reader = await bench.spawn("reader", { ...target.address, feed: target.feed });
       const workflows = await target.workflows(trees);
       await reader.call("subscribe", workflows, warmUpReaders);
       await reader.call("leave");

@@ -31,7 +31,7 @@ export const latency: Case = {
     "loadCpuPercent",
   ],
   contests: (size) =>
-    bySize(size, { full: [100, 1000, 5000], quick: [100, 5000], smoke: [100] }).map((perSecond) => ({
+    bySize(size, { full: [100, 1000, 5000], quick: [1000, 5000], smoke: [100] }).map((perSecond) => ({
       point: `${perSecond} events/s`,
       contenders: (["task data", "one call"] as const).flatMap((via) => [
         contender("tributary", perSecond, via),

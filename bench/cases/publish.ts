@@ -1,7 +1,9 @@
 /**
  * How much is acknowledged as durable, and how soon. Tributary stores in Postgres with fsync; stock connect-node takes the
- * same messages and stores nothing; the SQL contenders commit groups of the size that the appender reaches at full load.
+ * same messages and stores nothing; the SQL contenders commit groups of the size that the appender reaches at full load; Redis Streams are what else is used as a log.
  */
+import { processCpuUs } from "../measure/database-cpu.ts";
+import { missingRedis } from "../needs.ts";
 import { openTarget, type TargetName } from "../targets.ts";
 import { bySize, type Case, type Contender, type Contest } from "./case.ts";
 import { bareContender, count, toPublishedFigures } from "./published.ts";
@@ -15,7 +17,7 @@ type Target = Extract<TargetName, "tributary" | "stock connect-node">;
 export const publish: Case = {
   name: "publish",
   about:
-    "PublishTaskEvents, each message a call of its own; events of 100 bytes; acknowledged after the commit (stock connect-node: at once, stored nowhere)",
+    "PublishTaskEvents, each message a call of its own; events of 100 bytes; acknowledged after the commit (stock connect-node: at once, stored nowhere; Redis Streams: after an fsync, server CPU is redis-server's)",
   columns: [
     "eventsPerSecond",
     "ackP50Ms",
@@ -65,6 +67,7 @@ function closedContest(eventsPerMessage: number, streams: number): Contest {
       // To stock connect-node streams are nothing; the SQL contenders show their range at the ends.
       ...(streams === 8 ? [closedTarget("stock connect-node", eventsPerMessage, streams)] : []),
       ...(streams === 8 || eventsPerMessage === 10 ? [] : [bare("bare append"), bare("bare insert")]),
+      ...(eventsPerMessage === 100 ? [redisStreams(streams)] : []),
     ],
   };
 }
@@ -82,6 +85,32 @@ function closedTarget(name: Target, eventsPerMessage: number, streams: number): 
         publisher.call("closedLoop", { ...load, seconds: bench.seconds }),
       );
       return toPublishedFigures(result, used);
+    },
+  };
+}
+
+/** The same messages as pipelines of XADD, as many in flight, over as many connections; stored on disk before each answer. */
+function redisStreams(streams: number): Contender {
+  const load = { streams, eventsPerMessage: 100, payloadBytes, inFlight };
+  return {
+    name: "Redis Streams, appendfsync always",
+    missing: missingRedis,
+    async run(bench) {
+      const server = await bench.spawn("redis server", undefined);
+      const { port, pid } = await server.call("address");
+      const publisher = await bench.spawn("redis publisher", { port });
+      await publisher.call("closedLoop", { ...load, seconds: bench.warmUpSeconds });
+      const before = await processCpuUs(pid);
+      const { result, used } = await bench.measure(undefined, [publisher], () =>
+        publisher.call("closedLoop", { ...load, seconds: bench.seconds }),
+      );
+      const after = await processCpuUs(pid);
+      if (before === undefined || after === undefined) return toPublishedFigures(result, used);
+      return {
+        ...toPublishedFigures(result, used),
+        serverCpuUs: (after - before) / result.events,
+        serverCpuPercent: ((after - before) / used.seconds / 1e6) * 100,
+      };
     },
   };
 }

@@ -30,7 +30,7 @@ export const streams: Case = {
     },
   ],
   contests(size) {
-    const numbers = bySize(size, { full: [10, 100, 1000, 10_000], quick: [10, 10_000], smoke: [2, 20] });
+    const numbers = bySize(size, { full: [1, 10, 100, 10_000], quick: [10, 10_000], smoke: [2, 20] });
     const perSecond = bySize(size, { full: 1000, quick: 1000, smoke: 200 });
     return [
       {

@@ -3,9 +3,12 @@
  * payload, and decodes nothing: a full client would be the bottleneck long before the server.
  */
 import { type ClientHttp2Stream, constants } from "node:http2";
+import type { Socket } from "node:net";
 import { nowUs } from "../measure/clock.ts";
 import { type Address, Connections } from "./connections.ts";
+import { crowdOf } from "./crowd.ts";
 import { type Delivered, DeliveryCount } from "./delivery-count.ts";
+import { type Feed, openFeed } from "./feed.ts";
 import { openMultiplex } from "./multiplex.ts";
 import { call, follow, type Scope } from "./subscription.ts";
 
@@ -14,7 +17,13 @@ const streamsPerConnection = 500;
 /** Subscriptions that are opened at once. */
 const opening = 100;
 
-export async function open(address: Address) {
+export interface ReaderOptions extends Address {
+  /** Read over this instead of gRPC, by `subscribe`. */
+  readonly feed?: Feed | undefined;
+}
+
+export async function open({ feed, ...address }: ReaderOptions) {
+  const feeds = new Set<Socket>();
   const opened: Connections[] = [];
   const calls: ClientHttp2Stream[] = [];
   const count = new DeliveryCount();
@@ -38,16 +47,31 @@ export async function open(address: Address) {
     readers: number,
     scope: Scope = "tree",
   ): Promise<void> {
-    const connections = await connect(readers, true);
+    const start =
+      feed === undefined
+        ? gRpcReader(await connect(readers, true), scope)
+        : (id: string) => feedReader(feed, id);
     for (let i = 0; i < readers; i += opening) {
-      const batch = Array.from({ length: Math.min(opening, readers - i) }, (_, n) => {
-        const workflowId = workflows[(i + n) % workflows.length] ?? "";
-        const stream = call(connections, workflowId, "latest", scope);
-        calls.push(stream);
-        return follow(stream, count.live, failureOf(connections));
-      });
+      const batch = Array.from({ length: Math.min(opening, readers - i) }, (_, n) =>
+        start(workflows[(i + n) % workflows.length] ?? ""),
+      );
       await Promise.all(batch);
     }
+  }
+
+  const gRpcReader = (connections: Connections, scope: Scope) => (workflowId: string) => {
+    const stream = call(connections, workflowId, "latest", scope);
+    calls.push(stream);
+    return follow(stream, count.live(), failureOf(connections));
+  };
+
+  async function feedReader(from: Feed, workflowId: string): Promise<void> {
+    let socket: Socket | undefined;
+    const onFailure = (error: Error) => {
+      if (socket !== undefined && feeds.has(socket)) failure ??= error;
+    };
+    socket = await openFeed(from, workflowId, { onEvent: count.liveText(), onFailure });
+    feeds.add(socket);
   }
 
   /** One Multiplex with a label for each workflow; the first so many may send nothing. All are live when it resolves. */
@@ -76,6 +100,10 @@ export async function open(address: Address) {
     const began = nowUs();
     const left = opened.splice(0);
     const own = calls.splice(0);
+    for (const socket of feeds) {
+      feeds.delete(socket);
+      socket.destroy();
+    }
     if (how === "connections") for (const connections of left) connections.close();
     else for (const stream of own) stream.close(constants.NGHTTP2_CANCEL);
     return began;
@@ -94,8 +122,18 @@ export async function open(address: Address) {
     return delivered;
   }
 
+  /** So many read from the beginning, each at its own pace; see crowd.ts. */
+  async function crowd(workflowId: string, readers: number, expected: number, limitMs: number) {
+    const connections = await connect(readers, true);
+    try {
+      return await crowdOf(connections, workflowId, readers, expected, limitMs);
+    } finally {
+      await leave();
+    }
+  }
+
   return {
-    methods: { subscribe, multiplex, stall, reset: async () => count.reset(), finish, leave, replay },
+    methods: { subscribe, multiplex, stall, reset: async () => count.reset(), finish, leave, replay, crowd },
     close: async () => void (await leave()),
   };
 }

@@ -20,6 +20,12 @@ export async function databaseCpuUs(postmaster: number | undefined): Promise<num
   return ticks * tickUs;
 }
 
+/** User and system time of one process, µs; undefined if it is gone or this system does not tell. */
+export async function processCpuUs(pid: number): Promise<number | undefined> {
+  const fields = await statOf(String(pid));
+  return fields === undefined ? undefined : (Number(fields[11]) + Number(fields[12])) * tickUs;
+}
+
 /** The parent of a backend, if this system tells. */
 export async function postmasterOf(backend: number): Promise<number | undefined> {
   const parent = (await statOf(String(backend)))?.[1];

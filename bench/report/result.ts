@@ -1,5 +1,5 @@
 /** One run as it was: one line of NDJSON, appended when it is known, so that a run that is broken off loses nothing. */
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Environment } from "../environment.ts";
 import type { Figures } from "./figures.ts";
@@ -22,3 +22,9 @@ export function appendResult(file: string, result: Result): void {
   mkdirSync(dirname(file), { recursive: true });
   appendFileSync(file, `${JSON.stringify(result)}\n`);
 }
+
+export const readResults = (file: string): Result[] =>
+  readFileSync(file, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Result);

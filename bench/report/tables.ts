@@ -6,7 +6,13 @@ import { type FigureName, figures } from "./figures.ts";
 import type { Result } from "./result.ts";
 import { type Row, type Spread, summarize } from "./summary.ts";
 
-export function reportCase(one: Case, results: readonly Result[], markdown: boolean): string {
+/** `leftOut`: lines on contenders that could not run here. */
+export function reportCase(
+  one: Case,
+  results: readonly Result[],
+  markdown: boolean,
+  leftOut: readonly string[],
+): string {
   const rows = summarize(results);
   const columns = one.columns.filter((name) => rows.some((row) => row.figures[name] !== undefined));
   const rounds = Math.max(...rows.map((row) => row.rounds));
@@ -16,6 +22,7 @@ export function reportCase(one: Case, results: readonly Result[], markdown: bool
     ...rows.flatMap(({ point, contender, errors }) =>
       errors.map((error) => `failed: ${point}, ${contender}: ${error.split("\n")[0]}`),
     ),
+    ...leftOut,
   ];
   const table = markdown ? toMarkdown(rows, columns) : toText(rows, columns);
   const title = markdown ? `### ${one.name}` : one.name;

@@ -15,6 +15,7 @@ import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import { VariableService } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { type AdminDeps, adminService } from "./admin-service.ts";
+import { answerAlways } from "./answered-handlers.ts";
 import { type EventStreamDeps, eventStreamService } from "./event-stream-service.ts";
 import { type HealthDeps, healthService } from "./health.ts";
 import { type MemoryServiceDeps, memoryService } from "./memory-service.ts";
@@ -57,4 +58,5 @@ export function registerServices(router: ConnectRouter, deps: ServicesDeps): voi
   workflowService(router, deps);
   healthService(router, { ...deps, services });
   reflectionService(router, { services });
+  answerAlways(router, deps.logBug);
 }

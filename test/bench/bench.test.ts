@@ -2,22 +2,29 @@
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { batchOf, opened, readyBatches } from "../../bench/baselines/ready-events.ts";
+import type { Case } from "../../bench/cases/case.ts";
 import { cases } from "../../bench/cases/cases.ts";
+import { DeliveryCount } from "../../bench/load/delivery-count.ts";
 import { SessionBatch } from "../../bench/load/session-batch.ts";
 import { sessionKinds } from "../../bench/load/session-kind.ts";
 import { VersionCount } from "../../bench/load/version-count.ts";
-import { planRuns } from "../../bench/plan.ts";
-import type { FigureName } from "../../bench/report/figures.ts";
+import { leftOut, planRuns } from "../../bench/plan.ts";
+import type { FigureName, Figures } from "../../bench/report/figures.ts";
+import { judge } from "../../bench/report/goal-table.ts";
+import { goals, isForGoals } from "../../bench/report/goals.ts";
+import { writePlots } from "../../bench/report/plots.ts";
 import type { Result } from "../../bench/report/result.ts";
 import { summarize } from "../../bench/report/summary.ts";
 import { countEvents } from "../../bench/wire/count-events.ts";
 import { FrameCutter, headBytes, toFrame } from "../../bench/wire/grpc-frames.ts";
+import { readJsonOffset, readOffset } from "../../bench/wire/offset.ts";
 import { readStamp, stampedText, stampPositions, writeStamp } from "../../bench/wire/stamp.ts";
+import { SseCutter, type TextCutter, WebSocketCutter } from "../../bench/wire/text-cutters.ts";
 import { readUpdates, variableName } from "../../bench/wire/variable-updates.ts";
 import { StreamWorkflowConsolidatedResponseSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import { PublishTaskStreamRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
@@ -54,7 +61,9 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   sessions: ["eventsPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
   latency: ["eventsPerSecond", "p50Ms", "p90Ms", "p99Ms", "maxMs", "serverCpuPercent"],
   "fan-out": ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
+  "fan-out http1": ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs"],
   replay: ["eventsPerSecond", "eventsPerMessage", "loadCpuPercent"],
+  crowd: ["beforeP99Ms", "p50Ms", "p99Ms", "readMs", "eventsPerSecond", "serverCpuUs"],
   "idle readers": ["rssMb", "openMsPerReader"],
   "idle sessions": ["rssMb", "openMsPerSession"],
   "slow reader": ["p50Ms", "p99Ms", "rssMb"],
@@ -63,6 +72,7 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   multiplex: ["deliveriesPerSecond", "p50Ms", "p99Ms", "serverCpuUs", "eventsPerMessage"],
   instances: ["eventsPerSecond", "serverCpuPercent", "databaseCpuPercent", "rssMb"],
   streams: ["eventsPerSecond", "p50Ms", "p99Ms", "serverCpuUsPerEvent"],
+  growth: ["eventsPerSecond", "p50Ms", "p99Ms", "serverCpuUsPerEvent", "rssMb"],
   "wide tree": ["eventsPerSecond", "deliveriesPerSecond", "p50Ms", "serverCpuUsPerEvent", "goneMs"],
 };
 
@@ -120,6 +130,73 @@ test("contenders take turns in being first", () => {
   expect(first(2)).not.toBe(first(1));
 });
 
+test("a contender that lacks something is left out by name, with the reason, and not run", () => {
+  const here = { name: "here", run: async () => ({}) };
+  const lacking = { name: "lacking", missing: "the package is not installed: npm ci", run: here.run };
+  const one = { ...(cases[0] as Case), contests: () => [{ point: "a", contenders: [here, lacking] }] };
+  expect(planRuns([one], "full", 2).map(({ contender }) => contender.name)).toEqual(["here", "here"]);
+  expect(leftOut(one, "full")).toEqual(["left out: lacking: the package is not installed: npm ci"]);
+});
+
+const resultOf = (name: string, point: string, contender: string, figures: Figures): Result => ({
+  case: name,
+  point,
+  contender,
+  round: 1,
+  seconds: 1,
+  figures,
+  date: "",
+  environment: {} as Result["environment"],
+});
+
+test("each goal asks for runs that there are, and is judged by what they found", () => {
+  // Contenders that lack something here too: they are goals' runs all the same.
+  const planned = cases.flatMap((one) =>
+    one
+      .contests("full")
+      .flatMap(({ point, contenders }) =>
+        contenders.map((contender) => ({ case: one.name, point, contender: contender.name })),
+      ),
+  );
+  const needed = planned.filter((run) => isForGoals(run.case, run.point, run.contender));
+  expect(needed.length).toBeLessThan(planned.length / 2);
+  // Every figure is 4, of which the half is wanted at most, or all of it: both verdicts come.
+  const figures = (value: number): Figures =>
+    Object.fromEntries([...new Set(Object.values(told).flat()), ...more].map((name) => [name, value]));
+  const results = needed.map((run) => resultOf(run.case, run.point, run.contender, figures(4)));
+  const judged = judge(results);
+  expect(judged.filter(({ verdict }) => verdict === "not measured")).toEqual([]);
+  expect(judged).toHaveLength(goals.length);
+  const verdictOf = (start: string) => judged.find(({ text }) => text.startsWith(start))?.verdict;
+  expect(verdictOf("publish → reader at 1,000 events/s, durable: p50")).toBe("not reached");
+  expect(verdictOf("publish → reader at 1,000 events/s, durable: p99")).toBe("reached");
+  expect(verdictOf("fan-out, 1000 readers, 50 events/s: CPU a delivery, against socket.io")).toBe(
+    "not reached",
+  );
+  const short = results.map((result) => ({ ...result, figures: { ...result.figures, missing: 1 } }));
+  expect(new Set(judge(short).map(({ verdict }) => verdict))).toEqual(new Set(["events were missing"]));
+  expect(new Set(judge([]).map(({ verdict }) => verdict))).toEqual(new Set(["not measured"]));
+});
+
+/** Figures that goals look at and the list above does not name. */
+const more = ["serverCpuPercent", "databaseCpuPercent", "rssKbPerReader", "rssGrowthMb"] as const;
+
+test("pictures are made from results, with what was measured written in them", async () => {
+  const point = "1000 readers, 50 events/s";
+  const results = [
+    resultOf("fan-out", point, "tributary", { serverCpuUs: 8.25, p50Ms: 7, p99Ms: 21 }),
+    resultOf("fan-out", point, "raw http2", { serverCpuUs: 5.5, p50Ms: 6, p99Ms: 13 }),
+    resultOf("fan-out http1", point, "socket.io <4>", { serverCpuUs: 13.5, p50Ms: 6, p99Ms: 15 }),
+  ];
+  const files = writePlots(results, folder);
+  expect(files.map((file) => basename(file))).toEqual(["fan-out-cpu.svg", "fan-out-latency.svg"]);
+  const [cpu = "", latency = ""] = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  const texts = [...cpu.matchAll(/<text[^>]*>([^<]*)</g)].map(([, text]) => text);
+  const drawn = ["tributary, gRPC", "8.3", "raw http2", "5.5", "socket.io &lt;4&gt;", "13.5"];
+  expect(texts.slice(1)).toEqual([point, ...drawn]);
+  expect(latency).toContain("7.0 / 21.0");
+});
+
 test("a row is the median of its rounds with their range, and keeps the error of a failed one", () => {
   const result = (round: number, p50Ms: number | undefined): Result => ({
     case: "latency",
@@ -153,6 +230,55 @@ test("events are counted and their times are read however the bytes are cut", ()
     expect(counts, `chunks of ${size}`).toEqual([0, 100, 100, 50, 0]);
     expect(stamps).toEqual(Array.from({ length: 250 }, (_, i) => i + 1));
   }
+});
+
+test("records and frames are cut out however the bytes come", () => {
+  const texts = [`{"offset":1}`, `{"offset":70000,"x":"${"y".repeat(300)}"}`, `{"offset":3}`];
+  const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
+  const sse = Buffer.from(texts.map((text) => chunk(`id: 1\ndata: ${text}\n\n`)).join(""));
+  const frame = (text: string) => {
+    const size = Buffer.byteLength(text);
+    const head = size < 126 ? [0x81, size] : [0x81, 126, size >> 8, size & 255];
+    return Buffer.concat([Buffer.from(head), Buffer.from(text)]);
+  };
+  const webSocket = Buffer.concat(texts.map(frame));
+  const offsets = (bytes: Buffer, size: number, create: (onText: OnText) => TextCutter) => {
+    const found: number[] = [];
+    const cutter = create((of, start, end) => void found.push(readJsonOffset(of, start, end)));
+    for (let at = 0; at < bytes.byteLength; at += size)
+      cutter.push(Buffer.from(bytes.subarray(at, at + size)));
+    return found;
+  };
+  for (const size of [1, 2, 3, 5, 100, 1000]) {
+    expect(
+      offsets(sse, size, (onText) => new SseCutter(onText)),
+      `chunks of ${size}`,
+    ).toEqual([1, 70_000, 3]);
+    expect(offsets(webSocket, size, (onText) => new WebSocketCutter(onText))).toEqual([1, 70_000, 3]);
+  }
+});
+
+type OnText = ConstructorParameters<typeof SseCutter>[0];
+
+test("a reader that gets an event twice, or out of order, fails the run", async () => {
+  const message = (first: number) => {
+    const { workflowId, ...rest } = { workflowId: "w", batch: 2, payloadBytes: 60 };
+    const [batch] = readyBatches({ workflowId, events: 2, ...rest });
+    const events = batch?.message?.message.case === "events" ? batch.message.message.value.events : [];
+    for (const [i, event] of events.entries()) event.offset = BigInt(first + i);
+    return Buffer.from(toBinary(StreamWorkflowConsolidatedResponseSchema, batchOf(events)));
+  };
+  const offsets: number[] = [];
+  countEvents(message(300), (bytes, start, end) => offsets.push(readOffset(bytes, start, end)));
+  expect(offsets).toEqual([300, 301]);
+
+  const count = new DeliveryCount();
+  const [one, other] = [count.live(), count.live()];
+  for (const hear of [one, other]) hear(message(1));
+  one(message(5));
+  await count.finish(0, 10);
+  one(message(6));
+  await expect(count.finish(0, 10)).rejects.toThrow("event 6 came after 6");
 });
 
 test("updates of variables are read from the bytes: which one, its version, what it stands for, and when it was set", () => {

@@ -9,7 +9,7 @@ import { grow, type Wildness } from "./messages.ts";
 import { cutUp, envelope, mutateBytes, mutateEnvelopes } from "./mutate-bytes.ts";
 import { contentTypeOf, isEnveloped, type RpcTarget, takesOne, type Wire } from "./targets.ts";
 
-const adminsOwn = new Set(["CreateTenant", "UpdateTenant", "ListTenants"]);
+const adminsOwn = new Set(["CreateTenant", "UpdateTenant", "ListTenants", "RotateSigningKey"]);
 const adminsToo = new Set(["CreateApiKey", "ListApiKeys", "ListSessions", "GetStats", "StreamSystemEvents"]);
 
 function credentialFor(random: Random, { method }: RpcTarget): Credential {
