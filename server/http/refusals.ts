@@ -12,7 +12,9 @@ export function refuseHead(socket: Socket, error: Error): void {
     "400 Bad Request",
     "this is no HTTP/1.1 request",
   ];
-  endWith(socket, status, text);
+  // To a HEAD the text would be the next answer.
+  const isHead = (error as { rawPacket?: Buffer }).rawPacket?.toString("latin1", 0, 5) === "HEAD ";
+  endWith(socket, status, isHead ? "" : text);
 }
 
 const heads: Readonly<Record<string, readonly [status: string, text: string]>> = {
@@ -44,7 +46,8 @@ function endWith(socket: Socket, status: string, text: string, headers = ""): vo
     socket.destroy();
     return;
   }
+  const body = text === "" ? "" : `${text}\n`;
   socket.end(
-    `HTTP/1.1 ${status}\r\n${headers}connection: close\r\ncontent-type: text/plain\r\nx-content-type-options: nosniff\r\ncontent-length: ${text.length + 1}\r\n\r\n${text}\n`,
+    `HTTP/1.1 ${status}\r\n${headers}connection: close\r\ncontent-type: text/plain\r\nx-content-type-options: nosniff\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
   );
 }

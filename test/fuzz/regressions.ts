@@ -96,4 +96,17 @@ export const regressions: Readonly<Record<string, Input>> = {
     grpcJson,
     json(`{"metadata":{"${"k".repeat(100_000)}":"a","${"k".repeat(100_000)}":"b"}}`),
   ),
+  "a HEAD that Node could not read was answered with a body": {
+    kind: "call",
+    target: "SSE",
+    note: "route",
+    http: "1.1",
+    verb: "HEAD",
+    path: "/api/tenants/acm\u00f8",
+    headers: { accept: "text/event-stream" },
+    credential: { of: "acme" },
+    tokenInQuery: false,
+    parts: [],
+    finish: "end",
+  },
 };

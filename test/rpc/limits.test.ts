@@ -106,6 +106,17 @@ const name = (most: number): Limit => ({
     nul,
   ],
 });
+const traced = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+const traceparent: Limit = orEmpty({
+  accepted: [traced, traced.replace(/01$/, "00")],
+  refused: [
+    ["", "traceparent"],
+    ["nonsense", "W3C", 'found "nonsense"'],
+    [traced.toUpperCase(), "found"],
+    [`${traced}-more`, "found"],
+    [traced.replace("00-", "01-"), "found"],
+  ],
+});
 const label: Limit = {
   accepted: ["l", "😀".repeat(64)],
   refused: [
@@ -275,6 +286,7 @@ const table: Record<string, Record<string, Limit>> = {
     timestamp_ms: milliseconds,
     recorded_ms: milliseconds,
     producer_id: orEmpty(printable),
+    traceparent,
   },
   EventBatch: { events: many("Event", 0, 1000) },
   StreamOptions: {
@@ -310,6 +322,7 @@ const table: Record<string, Record<string, Limit>> = {
     payload,
     timestamp_ms: milliseconds,
     producer_id: orEmpty(printable),
+    traceparent,
   },
   TaskEvent: {
     workflow_id: orEmpty(uuid),
@@ -319,6 +332,7 @@ const table: Record<string, Record<string, Limit>> = {
     text: payload,
     binary,
     timestamp_ms: milliseconds,
+    traceparent,
   },
   PublishTaskEventsRequest: { events: many("TaskEvent", 0, 1000), producer_id: orEmpty(printable) },
   TaskEventBatch: { first_sequence: number53, events: many("TaskEvent", 0, 1000) },
