@@ -5,6 +5,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type Logger, pino } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
@@ -47,6 +48,7 @@ import { noLimits, type TenantStore } from "./core/tenants.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
+import { createConsole } from "./http/console.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
@@ -87,10 +89,15 @@ const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
 const lastMessagesMs = 2000;
 
-/** What several servers in one process may share. Who gives it closes it. */
+/** What several servers in one process may share, or have elsewhere. Who gives it closes it. */
 export interface SharedParts {
   readonly bus?: Bus;
+  /** Where the built console is; absent: `dist/web` beside this code. */
+  readonly consoleFolder?: string;
 }
+
+/** What `npm run build:web` writes. */
+const consoleFolder = fileURLToPath(new URL("../dist/web", import.meta.url));
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
   const log = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
@@ -368,6 +375,8 @@ async function open(
           watchers: () => ({ registry: watches.watchers, system_events: systemEvents.listeners }),
         }),
     },
+    console: createConsole(shared.consoleFolder ?? consoleFolder),
+    consoleSession: devKey === undefined ? undefined : { tenant: devTenant, key: devKey },
     findMistake: createFindMistake(services),
     rpc: (fallback: Handler) =>
       connectNodeAdapter({

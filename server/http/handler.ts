@@ -1,7 +1,9 @@
-/** Where a request goes: origin check, then health, SSE, or the RPCs; everything else gets a clear 404 or 405. */
+/** Where a request goes: origin check, then the console, health, SSE, or the RPCs; everything else gets a clear 404 or 405. */
 import { randomUUID } from "node:crypto";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { answerJson } from "./answer.ts";
+import type { ConsoleFiles } from "./console.ts";
+import { type ConsoleSession, consoleSessionPath, serveConsoleSession } from "./console-session.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
 import { type MetricsRoute, serveMetrics } from "./metrics.ts";
 import type { OriginCheck } from "./origin.ts";
@@ -14,6 +16,9 @@ export interface HandlerDeps {
   readonly readiness: Readiness;
   readonly sse: SseDeps;
   readonly metrics: MetricsRoute;
+  readonly console: ConsoleFiles;
+  /** Development mode: what the console may sign in with. */
+  readonly consoleSession: ConsoleSession | undefined;
   /** What is wrong with the verb or content type of a request to an RPC; undefined: nothing, or it is none. */
   readonly findMistake: (
     path: string,
@@ -34,7 +39,11 @@ export function createHandler(deps: HandlerDeps): Handler {
     const url = toUrl(request.url);
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = isSsePath(url.pathname);
-    if (!isSse && !plainRoutes.has(url.pathname)) {
+    const isConsole = deps.console.owns(url.pathname);
+    if (url.pathname === consoleSessionPath) {
+      return serveConsoleSession(request, response, deps.consoleSession);
+    }
+    if (!isSse && !isConsole && !plainRoutes.has(url.pathname)) {
       const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
         const { status, message } = mistake;
@@ -53,14 +62,25 @@ export function createHandler(deps: HandlerDeps): Handler {
       );
     }
     if (url.pathname === "/healthz") return serveHealthz(response);
-    const serving = isSse
-      ? serveSse(deps.sse, request, response, url)
-      : url.pathname === "/metrics"
-        ? serveMetrics(response, deps.metrics)
-        : serveReadyz(response, deps.readiness);
+    const serving = isConsole
+      ? serveConsole(deps.console, request, response, url.pathname)
+      : isSse
+        ? serveSse(deps.sse, request, response, url)
+        : url.pathname === "/metrics"
+          ? serveMetrics(response, deps.metrics)
+          : serveReadyz(response, deps.readiness);
     // Nothing is known to come here; one request's bug must not end the process.
     serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
+}
+
+async function serveConsole(
+  files: ConsoleFiles,
+  request: Http2ServerRequest,
+  response: Http2ServerResponse,
+  path: string,
+): Promise<void> {
+  if (!(await files.serve(request, response, path))) notFound(request, response);
 }
 
 /** Those that need no credential: `routeRules` in auth/access-rules.ts. */

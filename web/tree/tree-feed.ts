@@ -1,0 +1,97 @@
+/**
+ * Follows one tree for as long as it is shown: events go into the `History` as they come, views hear of it once a frame. The
+ * SDK resumes by itself, once and in order; the state of the connection is told beside it.
+ */
+import { type Code, ConnectError } from "../../client/browser.ts";
+import type { Api } from "../session/api.ts";
+import { Meter, pageMeter } from "../ui/meter.ts";
+import { Changes, Store } from "../ui/store.ts";
+import { toEntry } from "./entry.ts";
+import { History } from "./history.ts";
+
+export type FeedState =
+  | { readonly kind: "connecting" }
+  | { readonly kind: "catching-up" }
+  | { readonly kind: "live" }
+  | { readonly kind: "reconnecting" }
+  | { readonly kind: "ended" }
+  | { readonly kind: "failed"; readonly code: Code; readonly message: string };
+
+/** Messages come at most so often: about two frames, so that a busy tree costs a few hundred decodings less a second. */
+const minIntervalMs = 33;
+
+export class TreeFeed {
+  readonly workflowId: string;
+  readonly history = new History();
+  readonly changes = new Changes();
+  readonly state = new Store<FeedState>({ kind: "connecting" });
+  readonly meter = new Meter();
+  /** Events that retention removed before they could be read. */
+  trimmed = 0;
+  readonly #api: Api;
+  readonly #stop = new AbortController();
+
+  constructor(api: Api, workflowId: string) {
+    this.#api = api;
+    this.workflowId = workflowId;
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#stop;
+    const stream = this.#api.followTree(this.workflowId, { minIntervalMs, signal });
+    let interrupted = false;
+    stream.onState((state) => {
+      if (state === "live") this.state.set({ kind: "live" });
+      else if (state === "catching-up" && !interrupted) this.state.set({ kind: "catching-up" });
+    });
+    try {
+      for await (const item of stream) {
+        if (item.kind === "events") {
+          const isLive = stream.state === "live";
+          this.#take(item.events.map(toEntry), isLive);
+        } else if (item.kind === "gap") {
+          this.trimmed += Number(item.gap.toOffset - item.gap.fromOffset) + 1;
+          void this.#learn();
+        } else if (item.kind === "interrupted") {
+          interrupted = true;
+          this.state.set({ kind: "reconnecting" });
+        } else if (item.kind === "resumed") interrupted = false;
+        else if (item.kind === "ended") this.state.set({ kind: "ended" });
+        this.changes.touch();
+      }
+    } catch (error) {
+      const { code, rawMessage } = ConnectError.from(error);
+      if (!signal.aborted) this.state.set({ kind: "failed", code, message: rawMessage });
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  #take(entries: readonly ReturnType<typeof toEntry>[], isLive: boolean): void {
+    const now = Date.now();
+    let characters = 0;
+    for (const entry of entries) {
+      this.history.add(entry);
+      characters += entry.text.length;
+    }
+    for (const meter of [this.meter, pageMeter]) meter.count(entries.length, characters, now);
+    const last = entries.at(-1);
+    if (isLive && last !== undefined) pageMeter.latency(now - last.recordedMs, now);
+  }
+
+  /** The registry knows the workflows whose creation is no longer among the events. */
+  async #learn(): Promise<void> {
+    const { signal } = this.#stop;
+    let pageToken = "";
+    do {
+      const page = await this.#api.workflows
+        .getWorkflowTree({ workflowId: this.workflowId, pageSize: 1000, pageToken }, { signal })
+        .catch(() => undefined); // they are shown by their ids then
+      this.history.learn(page?.workflows ?? []);
+      this.changes.touch();
+      pageToken = page?.nextPageToken ?? "";
+    } while (pageToken !== "");
+  }
+}
