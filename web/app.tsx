@@ -22,7 +22,7 @@ export function App(): ReactNode {
   return (
     <SessionContext value={current}>
       <Shell route={route}>
-        <ErrorBoundary key={location.hash}>
+        <ErrorBoundary key={"workflowId" in route ? route.workflowId : route.view}>
           <Suspense fallback={<p className="splash">Loading…</p>}>
             <View route={route} session={current} />
           </Suspense>

@@ -16,7 +16,7 @@ import { TokenService } from "../../gen/tributary/v1/token_service_pb.ts";
 import { VariableService } from "../../gen/tributary/v1/variable_service_pb.ts";
 import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { readConfig } from "../../server/config.ts";
-import { type RunningServer, startServer } from "../../server/main.ts";
+import { type RunningServer, type SharedParts, startServer } from "../../server/main.ts";
 import { createTestDatabase, type TestDatabase } from "./cluster.ts";
 import { template } from "./global-setup.ts";
 import { until } from "./until.ts";
@@ -103,12 +103,16 @@ export async function createTenant(
 }
 
 /** Gives access to the server from inside tests: it is there when they run. `ca` is what its clients trust, if it has TLS. */
-export function useServer(env: Readonly<Record<string, string>> = {}, ca?: string): TestServer {
+export function useServer(
+  env: Readonly<Record<string, string>> = {},
+  ca?: string,
+  shared: SharedParts = {},
+): TestServer {
   let started: Omit<TestServer, "clients" | "restart"> & { server: RunningServer };
 
   beforeAll(async () => {
     const database = await createTestDatabase(inject("clusterUrl"), { template });
-    const server = await start(database.url, "0", env);
+    const server = await start(database.url, "0", env, shared);
     const admin = createClients(server.url, adminKey, ca);
     const [acme, globex] = await Promise.all([createTenant(admin, "acme"), createTenant(admin, "globex")]);
     const pool = new pg.Pool({ connectionString: database.url, max: 4 });
@@ -156,7 +160,7 @@ export function useServer(env: Readonly<Record<string, string>> = {}, ca?: strin
       // Whoever has a call open sees how a server stops; without one there is nothing to see, and nothing to wait for.
       if (started.server.gauges().openCalls === 0) disconnectClients(started.url);
       await started.server.close();
-      started.server = await start(started.database.url, port, env);
+      started.server = await start(started.database.url, port, env, shared);
     },
   };
 }
@@ -165,6 +169,7 @@ function start(
   databaseUrl: string,
   port: string,
   env: Readonly<Record<string, string>>,
+  shared: SharedParts,
 ): Promise<RunningServer> {
   return startServer(
     readConfig({
@@ -176,5 +181,6 @@ function start(
       DRAIN_TIMEOUT_MS: "5000",
       ...env,
     }),
+    shared,
   );
 }

@@ -3,7 +3,7 @@ import { type ReactNode, useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useNow } from "../ui/clock.ts";
-import { formatRate } from "../ui/format.ts";
+import { formatRate, formatTime } from "../ui/format.ts";
 import { pageMeter, quantile } from "../ui/meter.ts";
 import { useScheme } from "../ui/theme.ts";
 import type { Instance } from "./instance.ts";
@@ -119,7 +119,10 @@ function optionsOf(lines: readonly Line[], width: number): uPlot.Options {
     height,
     legend: { show: false },
     cursor: { show: false },
-    axes: [axis, { ...axis, size: 44 }],
+    axes: [
+      { ...axis, values: (_, ticks) => ticks.map((at) => formatTime(at * 1000)) },
+      { ...axis, size: 44 },
+    ],
     scales: { y: { range: (_, __, max) => [0, Math.max(10, max * 1.1)] } },
     series: [
       {},

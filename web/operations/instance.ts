@@ -2,7 +2,7 @@
  * How the instance is that answers this page: GetStats every two seconds, the sessions every six, and what happens in the service as
  * it happens. Kept: five minutes of figures, 300 system events.
  */
-import { Code, ConnectError } from "../../client/browser.ts";
+import { Code, ConnectError, sleep } from "../../client/browser.ts";
 import type { GetStatsResponse, Session, SystemEvent } from "../../gen/tributary/v1/admin_service_pb.ts";
 import type { Api } from "../session/api.ts";
 import { keepCalling } from "../session/keep-calling.ts";
@@ -68,10 +68,7 @@ export class Instance {
         this.#fail(error);
       }
       this.changes.touch();
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, statsIntervalMs);
-        signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-      });
+      await sleep(statsIntervalMs, signal);
     }
   }
 

@@ -51,8 +51,12 @@ export function Timeline({
     <div className="timeline">
       <div className="bar">
         <label>
-          Show{" "}
-          <select value={name} onChange={({ target }) => setName(target.value as FilterName)}>
+          <span className="caption">Show </span>
+          <select
+            aria-label="Events to show"
+            value={name}
+            onChange={({ target }) => setName(target.value as FilterName)}
+          >
             {filterNames.map((each) => (
               <option key={each} value={each}>
                 {filters[each].label}
