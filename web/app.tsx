@@ -11,6 +11,7 @@ import { Shell } from "./ui/shell.tsx";
 import { useStore } from "./ui/store.ts";
 import { WorkflowsView } from "./workflows/workflows-view.tsx";
 
+const WallView = lazy(() => import("./wall/wall-view.tsx"));
 const MemoryView = lazy(() => import("./memory/memory-view.tsx"));
 const OperationsView = lazy(() => import("./operations/operations-view.tsx"));
 
@@ -46,6 +47,8 @@ function View({ route, session: { as, workflowId } }: { readonly route: Route; r
       return <WorkflowsView />;
     case "tree":
       return <TreeView key={route.workflowId} workflowId={route.workflowId} tab={route.tab} />;
+    case "wall":
+      return <WallView />;
     case "memory":
       return <MemoryView />;
     case "operations":

@@ -5,6 +5,7 @@
 import { ConnectError, type RecalledObservation } from "../../client/browser.ts";
 import type { Api } from "../session/api.ts";
 import type { ConnectionKind } from "../ui/connection.tsx";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes } from "../ui/store.ts";
 
 const mostArrived = 500;
@@ -29,8 +30,13 @@ export class Recall {
     this.#text = text;
   }
 
-  async run(): Promise<void> {
-    const { signal } = this.#stop;
+  run(): Promise<void> {
+    return whilePresent((signal) => this.#recall(signal), this.#stop.signal);
+  }
+
+  async #recall(signal: AbortSignal): Promise<void> {
+    this.arrived = [];
+    this.snapshot = [];
     const cue =
       this.#text === ""
         ? ({ case: "timeRange", value: {} } as const)

@@ -6,6 +6,7 @@ import { Code, ConnectError, sleep } from "../../client/browser.ts";
 import type { GetStatsResponse, Session, SystemEvent } from "../../gen/tributary/v1/admin_service_pb.ts";
 import type { Api } from "../session/api.ts";
 import { keepCalling } from "../session/keep-calling.ts";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes } from "../ui/store.ts";
 
 export interface Sample {
@@ -47,15 +48,15 @@ export class Instance {
   }
 
   async run(): Promise<void> {
-    await Promise.all([this.#poll(), this.#listen()]);
+    const both = (signal: AbortSignal) => Promise.all([this.#poll(signal), this.#listen(signal)]);
+    await whilePresent(async (signal) => void (await both(signal)), this.#stop.signal);
   }
 
   stop(): void {
     this.#stop.abort();
   }
 
-  async #poll(): Promise<void> {
-    const { signal } = this.#stop;
+  async #poll(signal: AbortSignal): Promise<void> {
     for (let round = 0; !signal.aborted && this.denied === undefined; round += 1) {
       try {
         this.#take(await this.#api.admin.getStats({}, { signal, timeoutMs: 5000 }));
@@ -72,8 +73,7 @@ export class Instance {
     }
   }
 
-  async #listen(): Promise<void> {
-    const { signal } = this.#stop;
+  async #listen(signal: AbortSignal): Promise<void> {
     const tell = (connected: boolean) => {
       this.connected = connected;
       this.changes.touch();

@@ -13,6 +13,7 @@ const removedAtOnce = 2_000;
 
 export class History {
   readonly live = new TreeModel();
+  readonly #most: number;
   #entries: Entry[] = [];
   #characters = 0;
   readonly #base = new TreeModel();
@@ -21,6 +22,10 @@ export class History {
   #pastCount = 0;
   /** How many were removed: the place of an entry in all of them is its index plus this. */
   removed = 0;
+
+  constructor(most = mostEntries) {
+    this.#most = most;
+  }
 
   get entries(): readonly Entry[] {
     return this.#entries;
@@ -34,7 +39,7 @@ export class History {
     this.#entries.push(entry);
     this.#characters += entry.text.length;
     this.live.apply(entry);
-    if (this.#entries.length > mostEntries + removedAtOnce) this.#remove(removedAtOnce);
+    if (this.#entries.length > this.#most + removedAtOnce) this.#remove(removedAtOnce);
     while (this.#characters > mostCharacters && this.#entries.length > 1) {
       this.#remove(Math.min(removedAtOnce, Math.ceil(this.#entries.length / 2)));
     }

@@ -45,7 +45,7 @@ export function Timeline({
     if (current === null) return;
     setAtEnd(current.scrollHeight - current.scrollTop - current.clientHeight < 2 * rowHeight);
   };
-  const kept = history.removed + feed.trimmed;
+  const kept = history.removed + feed.missing;
   const model = history.live;
   return (
     <div className="timeline">

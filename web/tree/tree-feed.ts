@@ -5,9 +5,10 @@
 import { type Code, ConnectError } from "../../client/browser.ts";
 import type { Api } from "../session/api.ts";
 import { Meter, pageMeter } from "../ui/meter.ts";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes, Store } from "../ui/store.ts";
 import { toEntry } from "./entry.ts";
-import { History } from "./history.ts";
+import { History, mostEntries } from "./history.ts";
 
 export type FeedState =
   | { readonly kind: "connecting" }
@@ -20,48 +21,65 @@ export type FeedState =
 /** Messages come at most so often: about two frames, so that a busy tree costs a few hundred decodings less a second. */
 const minIntervalMs = 33;
 
+export interface FeedOptions {
+  /** Begin with the newest few hundred events, and keep few: for a card among others. Absent: with the first. */
+  readonly recent?: boolean;
+}
+
+/** Of `recent`. */
+const recentEvents = 300;
+const recentKept = 2_000;
+
 export class TreeFeed {
   readonly workflowId: string;
-  readonly history = new History();
+  readonly history: History;
   readonly changes = new Changes();
   readonly state = new Store<FeedState>({ kind: "connecting" });
   readonly meter = new Meter();
-  /** Events that retention removed before they could be read. */
-  trimmed = 0;
+  /** Events before those that were read: retention removed them, or they were left out. */
+  missing = 0;
   readonly #api: Api;
+  readonly #recent: boolean;
   readonly #stop = new AbortController();
 
-  constructor(api: Api, workflowId: string) {
+  constructor(api: Api, workflowId: string, { recent = false }: FeedOptions = {}) {
     this.#api = api;
     this.workflowId = workflowId;
+    this.#recent = recent;
+    this.history = new History(recent ? recentKept : mostEntries);
   }
 
   async run(): Promise<void> {
     const { signal } = this.#stop;
-    const stream = this.#api.followTree(this.workflowId, { minIntervalMs, signal });
+    try {
+      if (this.#recent) await this.#readRecent();
+      await whilePresent((own) => this.#follow(own), signal);
+    } catch (error) {
+      const { code, rawMessage } = ConnectError.from(error);
+      if (!signal.aborted) this.state.set({ kind: "failed", code, message: rawMessage });
+    }
+  }
+
+  /** From where it stands; so each time it is called. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const afterOffset = this.history.live.offset;
+    const stream = this.#api.followTree(this.workflowId, { minIntervalMs, signal, afterOffset });
     let interrupted = false;
     stream.onState((state) => {
       if (state === "live") this.state.set({ kind: "live" });
       else if (state === "catching-up" && !interrupted) this.state.set({ kind: "catching-up" });
     });
-    try {
-      for await (const item of stream) {
-        if (item.kind === "events") {
-          const isLive = stream.state === "live";
-          this.#take(item.events.map(toEntry), isLive);
-        } else if (item.kind === "gap") {
-          this.trimmed += Number(item.gap.toOffset - item.gap.fromOffset) + 1;
-          void this.#learn();
-        } else if (item.kind === "interrupted") {
-          interrupted = true;
-          this.state.set({ kind: "reconnecting" });
-        } else if (item.kind === "resumed") interrupted = false;
-        else if (item.kind === "ended") this.state.set({ kind: "ended" });
-        this.changes.touch();
-      }
-    } catch (error) {
-      const { code, rawMessage } = ConnectError.from(error);
-      if (!signal.aborted) this.state.set({ kind: "failed", code, message: rawMessage });
+    for await (const item of stream) {
+      if (item.kind === "events") this.#take(item.events.map(toEntry), stream.state === "live");
+      else if (item.kind === "gap") {
+        this.missing += Number(item.gap.toOffset - item.gap.fromOffset) + 1;
+        void this.#learn();
+      } else if (item.kind === "interrupted") {
+        interrupted = true;
+        this.state.set({ kind: "reconnecting" });
+      } else if (item.kind === "resumed") interrupted = false;
+      else if (item.kind === "ended") this.state.set({ kind: "ended" });
+      this.changes.touch();
     }
   }
 
@@ -79,6 +97,18 @@ export class TreeFeed {
     for (const meter of [this.meter, pageMeter]) meter.count(entries.length, characters, now);
     const last = entries.at(-1);
     if (isLive && last !== undefined) pageMeter.latency(now - last.recordedMs, now);
+  }
+
+  async #readRecent(): Promise<void> {
+    const { events } = await this.#api.streams.readEvents(
+      { workflowId: this.workflowId, consolidated: true, descending: true, limit: recentEvents },
+      { signal: this.#stop.signal },
+    );
+    const entries = events.map(toEntry).reverse();
+    this.missing = Math.max(0, (entries[0]?.offset ?? 1) - 1);
+    for (const entry of entries) this.history.add(entry);
+    if (this.missing > 0) await this.#learn();
+    this.changes.touch();
   }
 
   /** The registry knows the workflows whose creation is no longer among the events. */

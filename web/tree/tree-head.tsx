@@ -45,7 +45,7 @@ export function TreeHead({
           value={formatCount(model.rows.length)}
           note={running > 0 ? `${running} running` : ""}
         />
-        <Figure label="events" value={formatCount(model.events + feed.trimmed)} />
+        <Figure label="events" value={formatCount(model.events + feed.missing)} />
         <Figure label="events/s" value={formatRate(feed.meter.rate(now))} />
         {age === undefined ? null : (
           <Figure label={root?.closedMs ? "took" : "for"} value={formatDuration(age)} />

@@ -33,6 +33,8 @@ export class TreeModel {
   offset = 0;
   atMs = 0;
   events = 0;
+  /** The workflow whose task spoke last. */
+  speaking: WorkflowNode | undefined;
   #rows: readonly TreeRow[] | undefined;
 
   apply(entry: Entry): void {
@@ -43,7 +45,10 @@ export class TreeModel {
     node.version += 1;
     node.events += 1;
     if (entry.task === "") this.#takeLife(node, entry);
-    else takeTask(node, entry);
+    else {
+      takeTask(node, entry);
+      this.speaking = node;
+    }
   }
 
   /** Parents before children, children in the order in which they appeared. */
@@ -70,6 +75,7 @@ export class TreeModel {
     copy.offset = this.offset;
     copy.atMs = this.atMs;
     copy.events = this.events;
+    copy.speaking = this.speaking === undefined ? undefined : copy.nodes.get(this.speaking.id);
     return copy;
   }
 

@@ -10,6 +10,7 @@ export type TreeTab = (typeof treeTabs)[number];
 export type Route =
   | { readonly view: "workflows" }
   | { readonly view: "tree"; readonly workflowId: string; readonly tab: TreeTab }
+  | { readonly view: "wall" }
   | { readonly view: "memory" }
   | { readonly view: "operations" }
   | { readonly view: "unknown"; readonly path: string };
@@ -35,12 +36,13 @@ export function parseRoute(hash: string): Route {
     };
   }
   if (first === "" || first === "workflows") return { view: "workflows" };
-  if (first === "memory" || first === "operations") return { view: first };
+  if (first === "wall" || first === "memory" || first === "operations") return { view: first };
   return { view: "unknown", path };
 }
 
 export const linkTo = {
   workflows: "#/",
+  wall: "#/wall",
   memory: "#/memory",
   operations: "#/operations",
   tree: (workflowId: string, tab?: TreeTab) =>

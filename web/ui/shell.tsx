@@ -11,6 +11,7 @@ import { nextTheme, theme } from "./theme.ts";
 
 const places = [
   { view: "workflows", label: "Workflows", link: linkTo.workflows },
+  { view: "wall", label: "Wall", link: linkTo.wall },
   { view: "memory", label: "Memory", link: linkTo.memory },
   { view: "operations", label: "Operations", link: linkTo.operations },
 ] as const;

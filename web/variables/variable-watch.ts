@@ -14,6 +14,7 @@ import {
 import type { Api } from "../session/api.ts";
 import { fieldsOf, textIn } from "../tree/entry.ts";
 import type { ConnectionKind } from "../ui/connection.tsx";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes } from "../ui/store.ts";
 
 export interface Change {
@@ -58,8 +59,13 @@ export class VariableWatch {
   }
 
   async run(): Promise<void> {
-    const { signal } = this.#stop;
     const past = this.#readPast();
+    await whilePresent((signal) => this.#watch(signal), this.#stop.signal);
+    await past;
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    for (const each of this.#variables.values()) each.value = undefined;
     try {
       for await (const item of this.#api.watchVariables(this.#workflowId, { signal })) {
         if (item.kind === "restarted") for (const each of this.#variables.values()) each.value = undefined;
@@ -74,7 +80,6 @@ export class VariableWatch {
       this.failure = ConnectError.from(error).rawMessage;
       this.changes.touch();
     }
-    await past;
   }
 
   stop(): void {

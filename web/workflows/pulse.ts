@@ -6,6 +6,7 @@ import { EventType } from "../../client/browser.ts";
 import { StreamScope } from "../../gen/tributary/v1/event_stream_service_pb.ts";
 import type { Api } from "../session/api.ts";
 import { keepCalling } from "../session/keep-calling.ts";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes } from "../ui/store.ts";
 
 export interface Beat {
@@ -40,7 +41,7 @@ export class Pulse {
     if (workflowIds.length === 0) return;
     const own = new AbortController();
     this.#current = own;
-    this.#listen(workflowIds, own.signal).catch(() => {
+    whilePresent((signal) => this.#listen(workflowIds, signal), own.signal).catch(() => {
       // No rates then: the list says how trees are, and that it is not connected.
     });
   }

@@ -6,6 +6,7 @@ import { ConnectError, WorkflowStatus } from "../../client/browser.ts";
 import type { Workflow } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import type { Api } from "../session/api.ts";
 import { keepCalling } from "../session/keep-calling.ts";
+import { whilePresent } from "../ui/presence.ts";
 import { Changes } from "../ui/store.ts";
 
 const snapshotSize = 500;
@@ -19,7 +20,9 @@ export class WorkflowRegistry {
   failure: string | undefined;
   readonly #api: Api;
   readonly #stop = new AbortController();
-  readonly #workflows = new Map<string, Workflow>();
+  #workflows = new Map<string, Workflow>();
+  /** One that is coming in. */
+  #snapshot: Map<string, Workflow> | undefined;
   #sorted: readonly Workflow[] | undefined;
 
   constructor(api: Api) {
@@ -36,9 +39,15 @@ export class WorkflowRegistry {
     return this.workflows.filter(isOpen).length;
   }
 
-  async run(): Promise<void> {
-    const { signal } = this.#stop;
+  run(): Promise<void> {
+    return whilePresent((signal) => this.#watch(signal), this.#stop.signal);
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    this.#snapshot = new Map();
     const tell = (connected: boolean) => {
+      // The next call begins with a snapshot: what is not in it was deleted meanwhile, or is old.
+      if (!connected) this.#snapshot = new Map();
       this.connected = connected;
       this.changes.touch();
     };
@@ -49,11 +58,12 @@ export class WorkflowRegistry {
         if (message.case === "workflows") {
           this.#take(message.value.workflows);
           for (const id of message.value.deletedWorkflowIds) this.#workflows.delete(id);
-        } else if (message.case === "snapshotComplete") this.complete = true;
+        } else if (message.case === "snapshotComplete") this.#completeSnapshot();
         this.#sorted = undefined;
         this.changes.touch();
       }
     } catch (error) {
+      if (signal.aborted) return;
       this.failure = ConnectError.from(error).rawMessage;
       this.changes.touch();
     }
@@ -73,8 +83,17 @@ export class WorkflowRegistry {
     this.#stop.abort();
   }
 
+  #completeSnapshot(): void {
+    this.complete = true;
+    if (this.#snapshot !== undefined) this.#workflows = this.#snapshot;
+    this.#snapshot = undefined;
+  }
+
   #take(workflows: readonly Workflow[]): void {
-    for (const workflow of workflows) this.#workflows.set(workflow.workflowId, workflow);
+    for (const workflow of workflows) {
+      this.#workflows.set(workflow.workflowId, workflow);
+      this.#snapshot?.set(workflow.workflowId, workflow);
+    }
     this.#sorted = undefined;
     if (this.#workflows.size <= mostWorkflows) return;
     for (const { workflowId } of this.workflows.slice(mostWorkflows)) this.#workflows.delete(workflowId);
