@@ -5,6 +5,7 @@ import { useSession } from "../session/session-context.ts";
 import { Connection } from "../ui/connection.tsx";
 import { Figure } from "../ui/controls.tsx";
 import { formatCompact, formatDuration, formatRate } from "../ui/format.ts";
+import { scrollable } from "../ui/scrollable.ts";
 import { useStore } from "../ui/store.ts";
 import { Charts } from "./charts.tsx";
 import { Instance } from "./instance.ts";
@@ -32,7 +33,7 @@ export default function OperationsView(): ReactNode {
         <span className="spacer" />
         <CommandsButton screen={{ kind: "stats" }} />
       </header>
-      <div className="scroll">
+      <section className="scroll" aria-label="Figures" {...scrollable}>
         {denied === undefined ? null : (
           <p className="banner">
             Figures, sessions and system events need a key with the role MANAGE ({denied}). The charts below
@@ -73,7 +74,7 @@ export default function OperationsView(): ReactNode {
             <SystemEvents events={instance.systemEvents} />
           </>
         )}
-      </div>
+      </section>
     </div>
   );
 }
