@@ -3,11 +3,12 @@
  * as quick as ten. It stays at the newest while one is there; who scrolls back is not disturbed.
  */
 
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { memo, type ReactNode, useLayoutEffect, useMemo, useState } from "react";
 import { Button, Empty } from "../ui/controls.tsx";
 import { formatCount } from "../ui/format.ts";
 import { scrollable } from "../ui/scrollable.ts";
+import { useStore } from "../ui/store.ts";
+import { useRows } from "../ui/use-rows.ts";
 import { EventDetails } from "./event-details.tsx";
 import { mostEntries } from "./history.ts";
 import type { Playback } from "./playback.ts";
@@ -17,29 +18,24 @@ import type { TreeFeed } from "./tree-feed.ts";
 
 const rowHeight = 26;
 
-export function Timeline({
-  feed,
-  playback,
-}: {
+interface Props {
   readonly feed: TreeFeed;
   readonly playback: Playback;
-}): ReactNode {
+}
+
+export const Timeline = memo(function Timeline({ feed, playback }: Props): ReactNode {
+  useStore(feed.calmChanges);
+  useStore(playback.stoppedAt);
   const [name, setName] = useState<FilterName>("all");
   const [chosen, choose] = useState<number>();
   const { history } = feed;
   const filter = useMemo(() => new TimelineFilter(history, name), [history, name]);
   const count = filter.count(playback.shownEntries);
-  const scroller = useRef<HTMLElement>(null);
   const [atEnd, setAtEnd] = useState(true);
-  const rows = useVirtualizer({
-    count,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => rowHeight,
-    overscan: 10,
-  });
+  const { scroller, height, shown } = useRows<HTMLElement>(count, rowHeight, { atEnd });
   useLayoutEffect(() => {
-    if (atEnd) scroller.current?.scrollTo(0, count * rowHeight);
-  }, [atEnd, count]);
+    if (atEnd) scroller.current?.scrollTo(0, height);
+  }, [atEnd, height, scroller]);
   const follow = () => {
     const { current } = scroller;
     if (current === null) return;
@@ -75,12 +71,12 @@ export function Timeline({
       </div>
       {count === 0 ? <Empty title="No such events">Those that come appear here.</Empty> : null}
       <section className="scroller" ref={scroller} onScroll={follow} {...scrollable} aria-label="Events">
-        <ol style={{ height: rows.getTotalSize() }}>
-          {rows.getVirtualItems().map(({ index, start }) => {
+        <ol style={{ height }}>
+          {shown.map((index) => {
             const entry = filter.at(index);
             if (entry === undefined) return null;
             return (
-              <li key={entry.offset} style={{ transform: `translateY(${start}px)` }}>
+              <li key={entry.offset} style={{ transform: `translateY(${index * rowHeight}px)` }}>
                 <TimelineRow
                   entry={entry}
                   node={model.nodes.get(entry.workflowId)}
@@ -97,4 +93,4 @@ export function Timeline({
       )}
     </div>
   );
-}
+});

@@ -26,6 +26,7 @@ export interface FeedOptions {
   readonly recent?: boolean;
 }
 
+const calmIntervalMs = 100;
 /** Of `recent`. */
 const recentEvents = 300;
 const recentKept = 2_000;
@@ -34,6 +35,8 @@ export class TreeFeed {
   readonly workflowId: string;
   readonly history: History;
   readonly changes = new Changes();
+  /** For long lists: nobody reads more than ten changes a second, and each costs a layout. */
+  readonly calmChanges = new Changes(calmIntervalMs);
   readonly state = new Store<FeedState>({ kind: "connecting" });
   readonly meter = new Meter();
   /** Events before those that were read: retention removed them, or they were left out. */
@@ -79,12 +82,17 @@ export class TreeFeed {
         this.state.set({ kind: "reconnecting" });
       } else if (item.kind === "resumed") interrupted = false;
       else if (item.kind === "ended") this.state.set({ kind: "ended" });
-      this.changes.touch();
+      this.#changed();
     }
   }
 
   stop(): void {
     this.#stop.abort();
+  }
+
+  #changed(): void {
+    this.changes.touch();
+    this.calmChanges.touch();
   }
 
   #take(entries: readonly ReturnType<typeof toEntry>[], isLive: boolean): void {
@@ -108,7 +116,7 @@ export class TreeFeed {
     this.missing = Math.max(0, (entries[0]?.offset ?? 1) - 1);
     for (const entry of entries) this.history.add(entry);
     if (this.missing > 0) await this.#learn();
-    this.changes.touch();
+    this.#changed();
   }
 
   /** The registry knows the workflows whose creation is no longer among the events. */
@@ -120,7 +128,7 @@ export class TreeFeed {
         .getWorkflowTree({ workflowId: this.workflowId, pageSize: 1000, pageToken }, { signal })
         .catch(() => undefined); // they are shown by their ids then
       this.history.learn(page?.workflows ?? []);
-      this.changes.touch();
+      this.#changed();
       pageToken = page?.nextPageToken ?? "";
     } while (pageToken !== "");
   }

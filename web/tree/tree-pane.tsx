@@ -1,6 +1,6 @@
 /** The workflows of the tree as cards of one height: only those in sight are in the page. Up and down move, Enter opens. */
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, type ReactNode, useRef } from "react";
+import type { KeyboardEvent, ReactNode } from "react";
+import { useRows } from "../ui/use-rows.ts";
 import type { TreeRow } from "./tree-model.ts";
 import { WorkflowCard } from "./workflow-card.tsx";
 
@@ -17,20 +17,9 @@ export function TreePane({
   readonly selectedId: string | undefined;
   readonly onSelect: (id: string) => void;
 }): ReactNode {
-  const scroller = useRef<HTMLDivElement>(null);
   const small = rows.length > mostFullCards;
   const height = small ? heights.small : heights.full;
-  const cards = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => height,
-    overscan: 3,
-  });
-  const measured = useRef(height);
-  if (measured.current !== height) {
-    measured.current = height;
-    cards.measure();
-  }
+  const cards = useRows<HTMLDivElement>(rows.length, height);
   const move = (event: KeyboardEvent) => {
     const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     const at = rows.findIndex(({ node }) => node.id === selectedId) + by;
@@ -38,14 +27,14 @@ export function TreePane({
     if (by === 0 || next === undefined) return;
     event.preventDefault();
     onSelect(next.node.id);
-    cards.scrollToIndex(at);
-    requestAnimationFrame(() => document.getElementById(`card-${next.node.id}`)?.focus());
+    // The next card is always in the page: some are drawn beyond those in sight.
+    document.getElementById(`card-${next.node.id}`)?.focus();
   };
   return (
     <section className="tree-pane" aria-label="Workflows of this tree">
-      <div className={`scroller ${small ? "small" : ""}`} ref={scroller}>
-        <ul style={{ height: cards.getTotalSize() }} onKeyDown={move}>
-          {cards.getVirtualItems().map(({ index, start }) => {
+      <div className={`scroller ${small ? "small" : ""}`} ref={cards.scroller}>
+        <ul style={{ height: cards.height }} onKeyDown={move}>
+          {cards.shown.map((index) => {
             const row = rows[index];
             if (row === undefined) return null;
             return (
@@ -53,7 +42,7 @@ export function TreePane({
                 key={row.node.id}
                 aria-setsize={rows.length}
                 aria-posinset={index + 1}
-                style={{ transform: `translateY(${start}px)`, height }}
+                style={{ transform: `translateY(${index * height}px)`, height }}
               >
                 <WorkflowCard
                   node={row.node}

@@ -31,15 +31,27 @@ export class Store<T> implements Readable<T> {
   };
 }
 
-/** For what changes thousands of times a second: readers see its number move at most once a frame. */
+/** For what changes thousands of times a second: readers see its number move at most once a frame, or once in so long. */
 export class Changes implements Readable<number> {
+  readonly #minIntervalMs: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #store = new Store(0);
   readonly get = this.#store.get;
   readonly subscribe = this.#store.subscribe;
   readonly #publish = () => this.#store.set(this.#store.get() + 1);
 
+  constructor(minIntervalMs = 0) {
+    this.#minIntervalMs = minIntervalMs;
+  }
+
   touch(): void {
+    if (this.#timer !== undefined) return;
     onFrame(this.#publish);
+    if (this.#minIntervalMs === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      onFrame(this.#publish); // what changed meanwhile
+    }, this.#minIntervalMs);
   }
 }
 

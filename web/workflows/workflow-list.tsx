@@ -1,11 +1,11 @@
 /** The rows of the list. Only those in sight are in the page, each of one height. */
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useRef } from "react";
+import type { ReactNode } from "react";
 import type { Workflow } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { useNow } from "../ui/clock.ts";
 import { formatCompact, formatDate, formatDuration, formatRate, shortId } from "../ui/format.ts";
 import { linkTo } from "../ui/route.ts";
 import { Status } from "../ui/status.tsx";
+import { useRows } from "../ui/use-rows.ts";
 import type { Beat } from "./pulse.ts";
 import { isOpen } from "./registry.ts";
 
@@ -18,18 +18,12 @@ export function WorkflowList({
   readonly workflows: readonly Workflow[];
   readonly beats: ReadonlyMap<string, Beat>;
 }): ReactNode {
-  const scroller = useRef<HTMLDivElement>(null);
-  const rows = useVirtualizer({
-    count: workflows.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => rowHeight,
-    overscan: 6,
-  });
+  const { scroller, height, shown } = useRows<HTMLDivElement>(workflows.length, rowHeight);
   const now = useNow();
   return (
     <div className="list" ref={scroller}>
-      <ul aria-label="Workflows" style={{ height: rows.getTotalSize() }}>
-        {rows.getVirtualItems().map(({ index, start }) => {
+      <ul aria-label="Workflows" style={{ height }}>
+        {shown.map((index) => {
           const workflow = workflows[index];
           if (workflow === undefined) return null;
           return (
@@ -37,7 +31,7 @@ export function WorkflowList({
               key={workflow.workflowId}
               aria-setsize={workflows.length}
               aria-posinset={index + 1}
-              style={{ transform: `translateY(${start}px)`, height: rowHeight }}
+              style={{ transform: `translateY(${index * rowHeight}px)`, height: rowHeight }}
             >
               <Row workflow={workflow} beat={beats.get(workflow.workflowId)} now={now} />
             </li>
