@@ -3,14 +3,14 @@
  * over ten workflows for a minute; told are frames, memory, and the size of the first load. See docs/console.md.
  */
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium, type Page } from "playwright-core";
 import { createTributaryClient, sleep, WorkflowStatus } from "../../client/node.ts";
 import { spawnServer } from "../../test/support/spawned-server.ts";
 import { findChromium } from "../../test/support/tools.ts";
-import { type Memory, openProbe } from "./probe.ts";
+import { type Cpu, type Memory, openProbe } from "./probe.ts";
 
 const seconds = Number(process.argv[2] ?? 60);
 const perSecond = Number(process.argv[3] ?? 5000);
@@ -33,17 +33,23 @@ try {
   const probe = await openProbe(page);
   const before = await probe.memory();
   await probe.begin();
+  const idle = await probe.cpu();
   const memories: Memory[] = [];
   const written = await publish(ids, async () => {
     memories.push(await probe.memory());
   });
   const frames = await probe.end();
+  const busy = await probe.cpu();
   await until(page, `${written + ids.length}`);
   const after = await probe.memory();
   const mib = ({ heapBytes }: Memory) => Math.round(heapBytes / 1024 / 1024);
   console.log(`${written} tokens in ${seconds} s to one page; the page shows the last of them`);
   console.log(
     `frames: ${frames.perSecond.toFixed(1)} a second; ${frames.p50.toFixed(1)} ms between two at the median, ${frames.p95.toFixed(1)} ms at 95 %, ${frames.longest.toFixed(0)} ms at most`,
+  );
+  const share = (part: keyof Cpu) => `${(((busy[part] - idle[part]) / seconds) * 100).toFixed(0)} %`;
+  console.log(
+    `main thread: ${share("all")} of a core (scripts ${share("script")}, styles ${share("style")}, layout ${share("layout")}); load of the machine ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} cores`,
   );
   console.log(`heap, MiB, collected: ${[before, ...memories, after].map(mib).join(" → ")}`);
   console.log(

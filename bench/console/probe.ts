@@ -5,6 +5,13 @@ export interface Memory {
   readonly heapBytes: number;
 }
 
+export interface Cpu {
+  readonly all: number;
+  readonly script: number;
+  readonly style: number;
+  readonly layout: number;
+}
+
 export interface Frames {
   readonly perSecond: number;
   /** Between two frames, ms. */
@@ -17,6 +24,8 @@ export interface Probe {
   begin(): Promise<void>;
   end(): Promise<Frames>;
   memory(): Promise<Memory>;
+  /** CPU time of the page's main thread since it was opened, s. */
+  cpu(): Promise<Cpu>;
   /** Moves the slider to this share of the history; until the frame after it is drawn, ms. */
   seek(share: number): Promise<number>;
   goLive(): Promise<number>;
@@ -26,7 +35,18 @@ const nextFrame = "await new Promise((done) => requestAnimationFrame(() => setTi
 
 export async function openProbe(page: Page): Promise<Probe> {
   const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
   return {
+    async cpu() {
+      const { metrics } = await devtools.send("Performance.getMetrics");
+      const seconds = (name: string) => metrics.find((metric) => metric.name === name)?.value ?? 0;
+      return {
+        all: seconds("TaskDuration"),
+        script: seconds("ScriptDuration"),
+        style: seconds("RecalcStyleDuration"),
+        layout: seconds("LayoutDuration"),
+      };
+    },
     async begin() {
       await page.evaluate(`window.frameTimes = [];
         (function frame(at) { frameTimes.push(at); window.frameId = requestAnimationFrame(frame); })(performance.now());`);

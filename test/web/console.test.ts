@@ -1,11 +1,16 @@
 /** The console as people use it: from the first load to live words, through time, and through a restart of the server. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
+import { createTributaryClient } from "../../client/node.ts";
 import { Role } from "../../gen/tributary/v1/admin_service_pb.ts";
 import { EventType } from "../../gen/tributary/v1/event_pb.ts";
 import { describeWith } from "../support/describe-with.ts";
 import { useServer } from "../support/server.ts";
 import { chromiumTool, signIn, useBrowser } from "./browser.ts";
 import { buildConsole } from "./built-console.ts";
+import { takePicture, wantsPictures } from "./pictures.ts";
 import { finish, say, startTree, write } from "./writing.ts";
 
 const consoleFolder = chromiumTool.path === undefined ? "" : await buildConsole();
@@ -95,6 +100,33 @@ describeWith(chromiumTool, "the console", () => {
     await visitor.leave();
   });
 
+  test("copies the calls for what is on the screen, which work, without the key unless one asks", async () => {
+    const rootId = await startTree(server.acme, "to be copied");
+    await say(server.acme, rootId, "by curl");
+    await finish(server.acme, rootId);
+    const visitor = await browser.visit(`${server.url}/#/workflows/${rootId}`);
+    const { page } = visitor;
+    await signIn(visitor, server.acme.key);
+    await page.getByRole("button", { name: "Copy as…" }).click();
+    const text = page.getByRole("tabpanel", { name: "curl", exact: true });
+    await expect.poll(() => text.textContent()).toContain("/api/tenants/acme/");
+    const command = (await text.textContent()) ?? "";
+    expect(command).toContain('"Authorization: Bearer $TRIBUTARY_API_KEY"');
+    const { stdout } = await promisify(execFile)("bash", ["-c", command], {
+      env: { PATH: process.env["PATH"], TRIBUTARY_API_KEY: server.acme.key },
+    });
+    expect(stdout).toContain('"payload":"by curl"');
+    for (const tool of ["buf curl", "grpcurl", "SDK"]) {
+      await page.getByRole("tab", { name: tool }).click();
+      const shown = (await page.getByRole("tabpanel", { name: tool }).textContent()) ?? "";
+      expect(shown).toContain(rootId);
+      expect(shown).not.toContain(server.acme.key);
+    }
+    await page.getByLabel("with my real credential").check();
+    expect(await page.getByRole("tabpanel", { name: "SDK" }).textContent()).toContain(server.acme.key);
+    await visitor.leave();
+  });
+
   test("lists trees live, finds them by name and status, and starts a demo run that comes to its end", async () => {
     const quietId = await startTree(server.globex, "a quiet one");
     const visitor = await browser.visit(server.url);
@@ -122,6 +154,8 @@ describeWith(chromiumTool, "the console", () => {
 
     await page.getByRole("button", { name: "Start a demo run" }).click();
     await page.getByText("plan a river trip").first().waitFor();
+    await page.getByText("Mittags ein Boot").first().waitFor({ timeout: 40_000 });
+    await takeTour(page);
     await expect
       .poll(() => page.getByRole("status").first().textContent(), { timeout: 50_000 })
       .toContain("ended");
@@ -151,7 +185,52 @@ describeWith(chromiumTool, "the console", () => {
     await visitor.leave(/the server responded with a status of 40[13]/);
   });
 
-  test("shows variables as they change, with the changes before, and observations as they come", async () => {
+  test("finds observations by words, and shows those that come while one looks", async () => {
+    const writer = createTributaryClient({ baseUrl: server.url, credential: server.acme.key });
+    const session = writer.openObservations();
+    const observe = async (content: string) => (await session.write({ content })).settled;
+    await observe("an otter at the bridge");
+    await observe("a heron at the weir");
+    const visitor = await browser.visit(`${server.url}/#/memory`);
+    const { page } = visitor;
+    await signIn(visitor, server.acme.key);
+    const found = page.locator(".recall .content");
+    await expect
+      .poll(() => found.allTextContents())
+      .toEqual(["a heron at the weir", "an otter at the bridge"]);
+    await page.getByRole("searchbox").fill("otter");
+    await expect.poll(() => found.allTextContents()).toEqual(["an otter at the bridge"]);
+    await observe("two herons");
+    await observe("the otter again");
+    await expect.poll(() => found.allTextContents()).toEqual(["the otter again", "an otter at the bridge"]);
+    expect(await page.locator(".recall li").first().textContent()).toContain("new");
+    await session.close();
+    writer.close();
+    await visitor.leave();
+  });
+
+  test("shows sessions, lanes and what happens in the service to a key with the role MANAGE", async () => {
+    const rootId = await startTree(server.acme, "written by a session");
+    const visitor = await browser.visit(`${server.url}/#/operations`);
+    const { page } = visitor;
+    await signIn(visitor, server.acme.key);
+    await page.getByText("Lanes and pressure").waitFor();
+    await expect.poll(() => page.getByRole("status").first().textContent()).toContain("live");
+    const writer = createTributaryClient({ baseUrl: server.url, credential: server.acme.key });
+    const session = writer.openSession({ workflowId: rootId });
+    await session.opened;
+    const events = page.getByRole("log", { name: "System events" });
+    await expect.poll(() => events.textContent()).toContain("session attached");
+    await session.detach();
+    await expect.poll(() => events.textContent()).toContain("session detached");
+    const table = page.getByRole("region", { name: "Table of sessions" });
+    await expect.poll(() => table.textContent(), { timeout: 15_000 }).toMatch(/detached.* left/);
+    writer.close();
+    await finish(server.acme, rootId);
+    await visitor.leave();
+  });
+
+  test("shows variables as they change, with the changes before", async () => {
     const rootId = await startTree(server.acme, "with variables");
     const set = (value: number) =>
       server.acme.variables.setVariable({
@@ -175,3 +254,21 @@ describeWith(chromiumTool, "the console", () => {
     await visitor.leave();
   });
 });
+
+/** The demo run in the middle, for the docs. */
+async function takeTour(page: Page): Promise<void> {
+  if (!wantsPictures) return;
+  const tree = page.url();
+  await page.emulateMedia({ colorScheme: "light" });
+  await takePicture(page, "tree-light");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await takePicture(page, "tree-dark");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await takePicture(page, "tree-phone");
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.getByRole("link", { name: "Operations" }).click();
+  await page.getByText("Lanes and pressure").waitFor();
+  await page.getByText(/healthy/).waitFor();
+  await takePicture(page, "operations");
+  await page.goto(tree);
+}

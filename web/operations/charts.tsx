@@ -120,7 +120,7 @@ function optionsOf(lines: readonly Line[], width: number): uPlot.Options {
     legend: { show: false },
     cursor: { show: false },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((at) => formatTime(at * 1000)) },
+      { ...axis, space: 90, values: (_, ticks) => ticks.map((at) => formatTime(at * 1000)) },
       { ...axis, size: 44 },
     ],
     scales: { y: { range: (_, __, max) => [0, Math.max(10, max * 1.1)] } },

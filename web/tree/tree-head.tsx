@@ -48,7 +48,7 @@ export function TreeHead({
         <Figure label="events" value={formatCount(model.events + feed.missing)} />
         <Figure label="events/s" value={formatRate(feed.meter.rate(now))} />
         {age === undefined ? null : (
-          <Figure label={root?.closedMs ? "took" : "for"} value={formatDuration(age)} />
+          <Figure label={root?.closedMs ? "took" : "age"} value={formatDuration(age)} />
         )}
       </dl>
       <span className="spacer" />
