@@ -5,6 +5,7 @@ import { openSession } from "./session/session.ts";
 import { applyTheme } from "./ui/theme.ts";
 import "./ui/base.css";
 import "./ui/controls.css";
+import "./ui/signs.css";
 import "./ui/layout.css";
 
 applyTheme();

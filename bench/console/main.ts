@@ -49,7 +49,7 @@ try {
   );
   const share = (part: keyof Cpu) => `${(((busy[part] - idle[part]) / seconds) * 100).toFixed(0)} %`;
   console.log(
-    `main thread: ${share("all")} of a core (scripts ${share("script")}, styles ${share("style")}, layout ${share("layout")}); load of the machine ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} cores`,
+    `CPU: the page ${share("page")} of a core, drawing ${share("painting")}; load of the machine ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} cores`,
   );
   console.log(`heap, MiB, collected: ${[before, ...memories, after].map(mib).join(" → ")}`);
   console.log(

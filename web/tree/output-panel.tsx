@@ -7,6 +7,7 @@ import { scrollable } from "../ui/scrollable.ts";
 import { Status } from "../ui/status.tsx";
 import type { TaskNode, WorkflowNode } from "./nodes.ts";
 import type { Part } from "./transcript.ts";
+import "./output.css";
 
 const nearTheEnd = 40;
 

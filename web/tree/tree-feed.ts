@@ -26,6 +26,8 @@ export interface FeedOptions {
   readonly recent?: boolean;
 }
 
+/** Words that come faster than this are read no better; frames between are left to scrolling and pointers. */
+const wordsIntervalMs = 50;
 const calmIntervalMs = 100;
 /** Of `recent`. */
 const recentEvents = 300;
@@ -34,7 +36,7 @@ const recentKept = 2_000;
 export class TreeFeed {
   readonly workflowId: string;
   readonly history: History;
-  readonly changes = new Changes();
+  readonly changes = new Changes(wordsIntervalMs);
   /** For long lists: nobody reads more than ten changes a second, and each costs a layout. */
   readonly calmChanges = new Changes(calmIntervalMs);
   readonly state = new Store<FeedState>({ kind: "connecting" });
