@@ -1,5 +1,6 @@
 /** The console as `npm run build:web` makes it, from the sources as they are: built once in each of the tests' processes. */
 import { execFile } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,7 @@ export function buildConsole(): Promise<string> {
 
 async function build(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tributary-console-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const vite = join(root, "node_modules/vite/bin/vite.js");
   const { NODE_ENV: _, ...env } = process.env;
   const args = ["build", "--configLoader", "native", "--outDir", folder, "--logLevel", "error"];
