@@ -2,10 +2,20 @@
 # tested.
 #
 # One instance, for a Postgres and a NATS of its own: see compose.yaml. Needs DATABASE_URL and TRIBUTARY_ADMIN_KEY.
+FROM node:24-slim AS console
+WORKDIR /tributary
+COPY package.json package-lock.json ./
+RUN npm ci
+COPY gen gen
+COPY client client
+COPY web web
+COPY vite.config.ts tsconfig.json ./
+RUN npm run build:web
+
 FROM node:24-slim
 
 WORKDIR /tributary
-# Without the tools for development. Node 24 runs the TypeScript sources as they are, so there is no build.
+# Without the tools for development. Node 24 runs the TypeScript sources as they are, so the console is all that is built.
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev && npm cache clean --force
 COPY proto proto
@@ -14,6 +24,7 @@ COPY db db
 COPY server server
 COPY client client
 COPY cli cli
+COPY --from=console /tributary/dist/web dist/web
 
 USER node
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080

@@ -28,6 +28,8 @@ const layers: readonly (readonly [part: string, ...mayImport: string[]])[] = [
   ["server/log", "server/core"],
   ["server/main.ts", "server", "db"],
   ["client", "gen"],
+  // A page like any other: it knows the API and the SDK.
+  ["web", "gen", "client"],
   // Of the server only what starts it: the commands serve, demo and migrate.
   [
     "cli",
@@ -51,7 +53,7 @@ const foreignToCore =
   /^(pg|drizzle-orm|@connectrpc\/|@bufbuild\/(?!re2$)|node:http|node:net|@nats-io\/|prom-client$|pino$|@opentelemetry\/)/;
 
 const problems: string[] = [];
-for (const file of globSync("{gen,db,server,client,cli,test,bench,examples,scripts}/**/*.{ts,tsx}")) {
+for (const file of globSync("{gen,db,server,client,web,cli,test,bench,examples,scripts}/**/*.{ts,tsx}")) {
   const layer = layers.find(([part]) => file === part || file.startsWith(`${part}/`));
   if (layer === undefined) {
     problems.push(`${file}: belongs to no layer; name its part in scripts/check-layers.ts`);

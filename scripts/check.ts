@@ -11,6 +11,7 @@ const base = `.git#ref=${first}`;
 const steps: readonly (readonly [name: string, ...command: string[]])[] = [
   ["format and lint", "biome", "check", "--error-on-warnings", "."],
   ["types", "tsc", "--noEmit", "-p", "tsconfig.json"],
+  ["types of the console", "tsc", "--noEmit", "-p", "web/tsconfig.json"],
   ["layers", "node", "scripts/check-layers.ts"],
   ["dead code", "knip"],
   ["proto lint", "buf", "lint"],

@@ -5,6 +5,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { DestinationStream, Logger } from "pino";
 import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
@@ -51,6 +52,7 @@ import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
 import { notesOf } from "./http/call-notes.ts";
+import { createConsole } from "./http/console.ts";
 import type { EdgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
@@ -106,7 +108,7 @@ const lastMessagesMs = 2000;
 /** A stop waits so long for the receiver of traces, ms. */
 const lastSpansMs = 2000;
 
-/** What several servers in one process may share. Who gives it closes it. */
+/** What several servers in one process may share, or have elsewhere. Who gives it closes it. */
 export interface SharedParts {
   readonly bus?: Bus;
   /** Where lines of the log go; absent: to stderr. */
@@ -117,7 +119,12 @@ export interface SharedParts {
   readonly audit?: WriteAudit;
   /** Shorter limits of the port, for tests that cannot wait. */
   readonly edge?: EdgeLimits;
+  /** Where the built console is; absent: `dist/web` beside this code. */
+  readonly consoleFolder?: string;
 }
+
+/** What `npm run build:web` writes. */
+const consoleFolder = fileURLToPath(new URL("../dist/web", import.meta.url));
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
   const { log, close: closeLog } = openLog(config.LOG_LEVEL, shared.logTo);
@@ -440,6 +447,8 @@ async function open(
           watchers: () => ({ registry: watches.watchers, system_events: systemEvents.listeners }),
         }),
     },
+    console: createConsole(shared.consoleFolder ?? consoleFolder),
+    consoleSession: devKey === undefined ? undefined : { tenant: devTenant, key: devKey },
     findMistake: createFindMistake(services),
     kindOf: createCallKinds(services, ruleOf),
     ...(shared.edge && { limits: shared.edge }),

@@ -2,6 +2,7 @@
  * `tributary demo`: a workflow tree at work, watched through its consolidated stream. Ends with a verdict on what was
  * really received, exit code 1 if anything was missing or came twice.
  */
+import { once } from "node:events";
 import type { Command } from "commander";
 import { sleep } from "../../client/index.ts";
 import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
@@ -32,13 +33,25 @@ export function addDemo(program: Command, cli: Cli): void {
 async function demo(cli: Cli, pace: number): Promise<void> {
   const interrupted = cli.interrupts.take();
   const server = await findOrStartServer(cli);
+  let complete = false;
   try {
     if (!interrupted.aborted) await watch(cli, server, pace, interrupted);
+    complete = !interrupted.aborted;
+    // Somebody may be looking at the console, which would go with the server.
+    if (complete && server.isOwn && pace === 1) await stay(cli, server.url, interrupted);
   } finally {
     cli.close(); // before the server: it need not wait for us
     await server.close();
   }
-  cli.exitCode = cli.interrupts.exitCode ?? cli.exitCode;
+  if (!complete) cli.exitCode = cli.interrupts.exitCode ?? cli.exitCode;
+}
+
+/** On a terminal the server goes on until Ctrl-C; programs get their prompt back. */
+async function stay({ output }: Cli, url: string, interrupted: AbortSignal): Promise<void> {
+  if (!output.isTerminal || output.json || interrupted.aborted) return;
+  const { bold, dim } = output.paint;
+  output.print(`The console stays open: ${bold(`${url}/`)} ${dim("(Ctrl-C ends it)")}`);
+  await once(interrupted, "abort");
 }
 
 async function watch(

@@ -70,7 +70,7 @@ function announce({ output }: Cli, { url, devKey }: RunningServer): void {
   output.print(`${green("Tributary is ready:")} ${bold(url)}`);
   if (devKey === undefined) return;
   output.print(`Key of the tenant dev: ${cyan(devKey)}`);
-  output.print(dim("Try it in another terminal: npm run demo"));
+  output.print(dim("Try it in a browser, or in another terminal: npm run demo"));
 }
 
 /** Each setting with its meaning, then what is allowed, in the width there is. */

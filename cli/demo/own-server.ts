@@ -9,6 +9,8 @@ import { explainStart } from "../start-failure.ts";
 export interface DemoServer {
   readonly url: string;
   readonly key: string | undefined;
+  /** It ends with the demo. */
+  readonly isOwn: boolean;
   close(): Promise<void>;
 }
 
@@ -16,10 +18,10 @@ const answerTimeoutMs = 2000;
 
 export async function findOrStartServer(cli: Cli): Promise<DemoServer> {
   const { url } = cli.environment;
-  if (await isTributary(url)) return { url, key: await cli.findKey(), close: async () => {} };
+  if (await isTributary(url)) return { url, key: await cli.findKey(), isOwn: false, close: async () => {} };
   cli.output.note(`No server answers at ${url}: starting one for the demo…`);
   const server = await start(cli);
-  return { url: server.url, key: server.devKey, close: () => server.close() };
+  return { url: server.url, key: server.devKey, isOwn: true, close: () => server.close() };
 }
 
 async function isTributary(url: string): Promise<boolean> {

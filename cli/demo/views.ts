@@ -41,7 +41,9 @@ function printHead(
   watch: WatchLines,
 ) {
   print(`${paint.bold("Tributary demo")} ${paint.dim(`at ${url}`)}`);
-  print("The same run in another terminal:");
+  print("Watch it in your browser:");
+  print(`  ${paint.cyan(watch.page)}`);
+  print("or in another terminal:");
   print(`  ${paint.cyan(watch.curl)}`);
   print(`  ${paint.cyan(watch.tail)}`);
   print("");

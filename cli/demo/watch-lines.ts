@@ -1,7 +1,9 @@
-/** How to watch the demo's run from another terminal. */
+/** How to watch the demo's run in a browser, and from another terminal. */
 import type { TributaryClient } from "../../client/index.ts";
 
 export interface WatchLines {
+  /** The console, at this run. */
+  readonly page: string;
   readonly curl: string;
   readonly tail: string;
 }
@@ -15,6 +17,7 @@ export async function toWatchLines(
   const tenant = await findTenant(client, workflowId);
   const path = `/api/tenants/${tenant}/stream/workflows/${workflowId}/consolidated`;
   return {
+    page: `${url}/#/workflows/${workflowId}`,
     curl: `curl -N -H 'Authorization: Bearer ${key}' ${url}${path}`,
     tail: `TRIBUTARY_URL=${url} TRIBUTARY_API_KEY=${key} npm run -s tributary -- tail ${workflowId}`,
   };

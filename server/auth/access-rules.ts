@@ -91,6 +91,10 @@ export const routeRules = {
   health: "anyone",
   /** It tells how busy the instance is, and nothing of any tenant: docs/operations/metrics.md. */
   metrics: "anyone",
+  /** The page and its files hold nothing of any tenant. */
+  console: "anyone",
+  /** Gives the key of development mode to the page of this server alone: server/http/console-session.ts. */
+  consoleSession: "anyone",
 } as const satisfies Record<string, Rule>;
 
 export function ruleOf(service: string, method: string): Rule | undefined {

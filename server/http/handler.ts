@@ -1,5 +1,5 @@
 /**
- * Where a request goes: checks of host, size and origin, then health, SSE, or the RPCs; everything else gets a clear 404 or 405.
+ * Where a request goes: checks of host, size and origin, then the console, health, SSE, or the RPCs; everything else gets a clear 404 or 405.
  * Nothing that a client sends may throw here: that would end the process, for all.
  */
 import { randomUUID } from "node:crypto";
@@ -9,6 +9,8 @@ import { isLoopback } from "../config.ts";
 import { limits as messageLimits } from "../core/limits.ts";
 import { answerError, answerJson } from "./answer.ts";
 import { type CallObserver, noteCall } from "./call-notes.ts";
+import type { ConsoleFiles } from "./console.ts";
+import { type ConsoleSession, consoleSessionPath, serveConsoleSession } from "./console-session.ts";
 import { type EdgeLimits, edgeLimits } from "./edge-limits.ts";
 import { type Readiness, serveHealthz, serveReadyz } from "./health.ts";
 import { findHost } from "./host.ts";
@@ -28,6 +30,9 @@ export interface HandlerDeps {
   readonly readiness: Readiness;
   readonly sse: SseDeps;
   readonly metrics: MetricsRoute;
+  readonly console: ConsoleFiles;
+  /** Development mode: what the console may sign in with. */
+  readonly consoleSession: ConsoleSession | undefined;
   /** What is wrong with the verb or content type of a request to an RPC; undefined: nothing, or it is none. */
   readonly findMistake: (
     path: string,
@@ -74,7 +79,12 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (!deps.originCheck(request, response)) return;
     if (url === undefined) return answerJson(response, 400, badPath(request.url));
     const isSse = sseRoute !== undefined;
-    if (!isSse && !plainRoutes.has(url.pathname)) {
+    const isConsole = deps.console.owns(url.pathname);
+    if (url.pathname === consoleSessionPath) {
+      limitAnswer(response, limits.answerMs);
+      return serveConsoleSession(request, response, deps.consoleSession);
+    }
+    if (!isSse && !isConsole && !plainRoutes.has(url.pathname)) {
       const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
         const { status, message } = mistake;
@@ -114,11 +124,13 @@ export function createHandler(deps: HandlerDeps): Handler {
       );
     }
     if (url.pathname === "/healthz") return serveHealthz(response);
-    const serving = isSse
-      ? serveSse(deps.sse, request, response, url, notes)
-      : url.pathname === "/metrics"
-        ? serveMetrics(response, deps.metrics)
-        : serveReadyz(response, deps.readiness);
+    const serving = isConsole
+      ? serveConsole(deps.console, request, response, url.pathname)
+      : isSse
+        ? serveSse(deps.sse, request, response, url, notes)
+        : url.pathname === "/metrics"
+          ? serveMetrics(response, deps.metrics)
+          : serveReadyz(response, deps.readiness);
     // Nothing is known to come here; one request's bug must not end the process.
     serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
@@ -155,6 +167,15 @@ const tooManyOpenStreams = ({ openStreams }: EdgeLimits) =>
     `${openStreams} streams that need no credential are open; try again later`,
     Code.ResourceExhausted,
   );
+
+async function serveConsole(
+  files: ConsoleFiles,
+  request: Http2ServerRequest,
+  response: Http2ServerResponse,
+  path: string,
+): Promise<void> {
+  if (!(await files.serve(request, response, path))) notFound(request, response);
+}
 
 /** Those that need no credential: `routeRules` in auth/access-rules.ts. */
 const plainRoutes: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metrics"]);

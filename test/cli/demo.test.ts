@@ -24,6 +24,7 @@ test("from nothing: starts its own server, shows everything, and says it was com
   const text = await run(["demo", "--fast"], { env });
   expect(text.code).toBe(0);
   expect(text.stdout).toMatch(complete);
+  expect(text.stdout).toMatch(/\n {2}http:\/\/127\.0\.0\.1:\d+\/#\/workflows\/[0-9a-f-]{36}\n/);
   expect(text.stdout).toMatch(/\n {2}curl -N .*\/consolidated\n/);
   expect(text.stdout).toMatch(/tributary -- tail [0-9a-f-]{36}\n/);
   for (const name of ["river guide", "research", "writing", "translation"]) {

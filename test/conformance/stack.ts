@@ -56,6 +56,8 @@ export function useStack(): Stack {
       readiness: { notReady: async () => undefined, degraded: () => undefined },
       sse: { logBug } as unknown as HandlerDeps["sse"], // no test here asks for an event stream
       metrics: { contentType: "text/plain", text: async () => "" },
+      console: { owns: () => false, serve: async () => false },
+      consoleSession: undefined,
       findMistake: createFindMistake([DrillService]),
       kindOf: createCallKinds([DrillService], () => undefined),
       rpc: (fallback: Handler) =>

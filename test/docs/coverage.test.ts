@@ -7,7 +7,7 @@ const page = readPage("docs/coverage.md");
 const rows = rowsOf(page).map(([id = "", , , state = "", missing = ""]) => ({ id, state, missing }));
 /** The tests listed under the number of a row. */
 const listed = new Map(
-  [...page.matchAll(/^\*\*([A-E]\d+)\*\*\n\n((?:- .+\n)+)/gm)].map(([, id = "", list = ""]) => [
+  [...page.matchAll(/^\*\*([A-Z]\d+)\*\*\n\n((?:- .+\n)+)/gm)].map(([, id = "", list = ""]) => [
     id,
     [...list.matchAll(/^- `(.+?)` › (.+)$/gm)].map(([, file = "", name = ""]) => ({ file, name })),
   ]),

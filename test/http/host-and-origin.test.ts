@@ -93,6 +93,8 @@ describe("in development mode", () => {
   async function withPort(use: (url: string) => Promise<void>): Promise<void> {
     const handler = createHandler({
       observer: undefined,
+      console: { owns: () => false, serve: async () => false },
+      consoleSession: undefined,
       originCheck: createOriginCheck({ developmentMode: true, origins: ["https://app.example.com"] }),
       readiness: { notReady: async () => undefined, degraded: () => undefined },
       sse: { logBug: () => {} } as unknown as HandlerDeps["sse"], // no stream is asked for
