@@ -329,9 +329,14 @@ class Reader implements ScopeReader {
     }
     if (this.#conflated !== undefined) return this.#conflatePages(page);
     const { matches } = this.#request;
-    const events = page.events.filter(
-      (event) => event.offset > this.#cursor && (matches === undefined || matches(event)),
-    );
+    const [first] = page.events;
+    // As it is, so that its message is made once for all who share the page.
+    const isWhole = matches === undefined && (first === undefined || first.offset > this.#cursor);
+    const events = isWhole
+      ? page.events
+      : page.events.filter(
+          (event) => event.offset > this.#cursor && (matches === undefined || matches(event)),
+        );
     this.#cursor = Math.max(this.#cursor, page.scannedTo);
     return events;
   }
@@ -386,7 +391,7 @@ class Reader implements ScopeReader {
     this.#live.traffic.readsStore();
     // Without credit one tells whether there is something; what is conflated may be many for each that is sent.
     const entries = credit > 0 && this.#conflated !== undefined ? messageBounds.entries : Math.max(1, credit);
-    return this.#deps.store.readPage({
+    return this.#live.pages.read({
       streamId: this.#request.streamId,
       scope: this.#request.scope,
       filter: this.#request.filter,

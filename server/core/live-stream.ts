@@ -12,6 +12,7 @@ import { limits } from "./limits.ts";
 import type { EventStore, Notice, ScopeKey, ScopeState } from "./ports.ts";
 import { ReplayWindow, type WindowBounds } from "./replay-window.ts";
 import { Scope, type ScopeReader } from "./scope.ts";
+import { SharedPages } from "./shared-pages.ts";
 import type { StreamTraffic } from "./traffic.ts";
 
 export interface LiveStreamDeps {
@@ -26,6 +27,8 @@ export class LiveStream {
   readonly streamId: string;
   readonly window: ReplayWindow;
   readonly traffic: StreamTraffic;
+  /** What readers that are behind the window read. */
+  readonly pages: SharedPages;
   /** As of the last tail check: when that was, ms, and up to where retention has removed entries. */
   checkedMs = 0;
   floor = 0;
@@ -57,6 +60,7 @@ export class LiveStream {
     this.streamId = streamId;
     this.traffic = traffic;
     this.#deps = deps;
+    this.pages = new SharedPages(deps.store);
     this.window = new ReplayWindow(tail, bounds);
     this.#known = this.#told = this.#untold = tail;
   }
