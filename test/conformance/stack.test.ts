@@ -11,7 +11,7 @@ async function optionsIn(file: string): Promise<string[]> {
     .replaceAll(/\/\/.*/g, "")
     .split("\n")
     .map((line) => line.trim())
-    .filter((line) => line !== "" && !/^(routes|requestGate):/.test(line));
+    .filter((line) => line !== "" && !/^(routes|requestGate|contextValues):/.test(line));
 }
 
 test("the drill is served with the options of production", async () => {
