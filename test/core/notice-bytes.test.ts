@@ -133,6 +133,13 @@ test("of another version the range is read, and nothing else", () => {
   expect(fromBytes(streamId, bytes)).toEqual({ streamId, from: 7, to: 8, entries: undefined });
 });
 
+test("only a message with a trace context says version 2, which an older instance takes for one without entries", () => {
+  const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const versionOf = (entries: StoredEvent[]) => toBytes(noticeOf(entries), most)[0]?.[0];
+  expect(versionOf([entryAt(1), entryAt(2)])).toBe(1);
+  expect(versionOf([entryAt(1), entryAt(2, { traceparent })])).toBe(2);
+});
+
 test("bytes of an entry are a copy, which does not keep the message it came in", () => {
   const [bytes] = toBytes(noticeOf([entryAt(1, { payload: Uint8Array.of(1, 2) })]), most) as [Uint8Array];
   const payload = fromBytes(streamId, bytes)?.entries?.[0]?.payload as Uint8Array;

@@ -92,6 +92,19 @@ const slug: Limit = {
     [`a${"b".repeat(63)}`, `found "a${"b".repeat(63)}"`],
   ],
 };
+const traceparent: Limit = {
+  accepted: [
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    `00-${"f".repeat(32)}-${"f".repeat(16)}-ff`,
+  ],
+  refused: [
+    ["", "must be a W3C traceparent of version 00", 'found ""'],
+    ["01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "version 00"],
+    ["00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "lower case"],
+    ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n", "must be a W3C traceparent"],
+    ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", "must be a W3C traceparent"],
+  ],
+};
 const nul = ["a\u0000b", "must not contain the character U+0000", 'found "a\\u0000b"'] as const;
 const text: Limit = { accepted: ["any", "", "\u0001\n", "é".repeat(2000)], refused: [nul] };
 const someText: Limit = {
@@ -104,17 +117,6 @@ const name = (most: number): Limit => ({
     ["", "must have at least 1 character,", 'found ""'],
     ["x".repeat(most + 1), `must have at most ${most} characters`, `found a text of ${most + 1} bytes`],
     nul,
-  ],
-});
-const traced = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-const traceparent: Limit = orEmpty({
-  accepted: [traced, traced.replace(/01$/, "00")],
-  refused: [
-    ["", "traceparent"],
-    ["nonsense", "W3C", 'found "nonsense"'],
-    [traced.toUpperCase(), "found"],
-    [`${traced}-more`, "found"],
-    [traced.replace("00-", "01-"), "found"],
   ],
 });
 const label: Limit = {
@@ -286,7 +288,7 @@ const table: Record<string, Record<string, Limit>> = {
     timestamp_ms: milliseconds,
     recorded_ms: milliseconds,
     producer_id: orEmpty(printable),
-    traceparent,
+    traceparent: orEmpty(traceparent),
   },
   EventBatch: { events: many("Event", 0, 1000) },
   StreamOptions: {
@@ -322,7 +324,7 @@ const table: Record<string, Record<string, Limit>> = {
     payload,
     timestamp_ms: milliseconds,
     producer_id: orEmpty(printable),
-    traceparent,
+    traceparent: orEmpty(traceparent),
   },
   TaskEvent: {
     workflow_id: orEmpty(uuid),
@@ -332,7 +334,7 @@ const table: Record<string, Record<string, Limit>> = {
     text: payload,
     binary,
     timestamp_ms: milliseconds,
-    traceparent,
+    traceparent: orEmpty(traceparent),
   },
   PublishTaskEventsRequest: { events: many("TaskEvent", 0, 1000), producer_id: orEmpty(printable) },
   TaskEventBatch: { first_sequence: number53, events: many("TaskEvent", 0, 1000) },
