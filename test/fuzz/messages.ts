@@ -91,6 +91,8 @@ function fillField(random: Random, field: DescField, wild: Wildness, depth: numb
 }
 
 function listLength(random: Random, wild: Wildness, depth: number): number {
-  if (random.chance(wild.odd / 20) && depth < 2) return random.pick([101, 501, 1001]);
+  // Long lists of long texts would cost this process more than the server.
+  if (wild.mostBytes <= 400 && depth < 2 && random.chance(wild.odd / 20))
+    return random.pick([101, 501, 1001]);
   return random.pick([0, 1, 1, 1, 2, 3]);
 }
