@@ -4,13 +4,13 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],
-    // Files run beside each other, each on a database of its own. Many wait more than they work: three workers keep two
+    // Files run beside each other, each on a database of its own. Many wait more than they work: four workers keep two
     // cores busy. The files of a worker share its process: to load the modules anew for each took a third of all CPU.
     // Tests run as the server does: Node strips the types itself.
     experimental: { viteModuleRunner: false },
     pool: "forks",
     isolate: false,
-    maxWorkers: 3,
+    maxWorkers: 4,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // In CI a skip is a failure: see test/support/skips.ts.

@@ -66,6 +66,7 @@ const told: Readonly<Record<string, readonly FigureName[]>> = {
   crowd: ["beforeP99Ms", "p50Ms", "p99Ms", "readMs", "eventsPerSecond", "serverCpuUs"],
   "idle readers": ["rssMb", "openMsPerReader"],
   "idle sessions": ["rssMb", "openMsPerSession"],
+  observability: ["serverCpuUs"],
   "slow reader": ["p50Ms", "p99Ms", "rssMb"],
   variables: ["updatesPerSecond", "ackP50Ms", "ackP99Ms", "loadCpuPercent"],
   watchers: ["p50Ms", "p99Ms", "deliveriesPerSecond", "eventsPerMessage", "serverCpuUsPerDelivery"],

@@ -14,15 +14,20 @@ import { WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { type EdgeLimits, edgeLimits } from "../../server/http/edge-limits.ts";
 import { textOf } from "../api/subscription.ts";
 import { newWorkflow, publish, token } from "../api/trees.ts";
+import { someOf } from "../support/random.ts";
 import { type TestServer, useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { newPair } from "./certificate.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 
-export const transports = [
-  ["without TLS", false],
-  ["with TLS", true],
-] as const;
+/** One of them in each run, both in the full one. */
+export const transports = someOf(
+  [
+    ["without TLS", false],
+    ["with TLS", true],
+  ] as const,
+  1,
+);
 
 /** Longest that a write of a normal client may take while the server is attacked, ms; the machine may be busy. */
 const patienceMs = 5000;

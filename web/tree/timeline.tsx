@@ -32,10 +32,11 @@ export const Timeline = memo(function Timeline({ feed, playback }: Props): React
   const filter = useMemo(() => new TimelineFilter(history, name), [history, name]);
   const count = filter.count(playback.shownEntries);
   const [atEnd, setAtEnd] = useState(true);
-  const { scroller, height, shown } = useRows<HTMLElement>(count, rowHeight, { atEnd });
+  const { scroller, height, seen, shown } = useRows<HTMLElement>(count, rowHeight, { atEnd });
+  // Also when there is less room than before: what was the end is then below it.
   useLayoutEffect(() => {
-    if (atEnd) scroller.current?.scrollTo(0, height);
-  }, [atEnd, height, scroller]);
+    if (atEnd && seen > 0) scroller.current?.scrollTo(0, height);
+  }, [atEnd, height, seen, scroller]);
   const follow = () => {
     const { current } = scroller;
     if (current === null) return;

@@ -10,6 +10,8 @@ export interface Rows<E extends HTMLElement> {
   readonly scroller: RefObject<E | null>;
   /** Of the list, px. */
   readonly height: number;
+  /** Rows that there is room for. */
+  readonly seen: number;
   /** Indexes of the rows to draw. */
   readonly shown: readonly number[];
 }
@@ -43,5 +45,5 @@ export function useRows<E extends HTMLElement>(
   const first = Math.max(0, Math.min(top, count - view.seen) - around);
   const last = Math.min(count, top + view.seen + around);
   const shown = Array.from({ length: Math.max(0, last - first) }, (_, at) => first + at);
-  return { scroller, height: count * rowHeight, shown };
+  return { scroller, height: count * rowHeight, seen: view.seen, shown };
 }
