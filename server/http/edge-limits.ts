@@ -3,8 +3,10 @@
  * all). None is a setting; tests that cannot wait give their own to `openPort`.
  */
 export const edgeLimits = {
-  /** Silence of a new connection, agreeing on TLS, a head of HTTP/1.1, the first call of HTTP/2, ms. */
+  /** Silence of a new connection, agreeing on TLS, a head of HTTP/1.1, ms. */
   firstBytesMs: 10_000,
+  /** The first call of HTTP/2: clients that connect at their start have nothing to call at once, ms. */
+  firstCallMs: 60_000,
   /** A connection without any call, ms. Above the 60 s after which common proxies drop theirs, so that they are first. */
   idleHttp1Ms: 65_000,
   idleHttp2Ms: 300_000,

@@ -17,7 +17,7 @@ export function guardSession(session: ServerHttp2Session, limits: EdgeLimits): v
     // Not close(): that waits for the client to hang up.
     timer = later(() => session.destroy(), limits.noticeMs);
   };
-  let timer = later(giveNotice, limits.firstBytesMs);
+  let timer = later(giveNotice, limits.firstCallMs);
   session.on("stream", (stream: ServerHttp2Stream) => {
     open++;
     clearTimeout(timer);

@@ -14,6 +14,7 @@ import { errorCode, flag, frame, frameType, headerBlock, requestFields } from ".
 
 const short = {
   firstBytesMs: 400,
+  firstCallMs: 400,
   idleHttp1Ms: 600,
   idleHttp2Ms: 600,
   noticeMs: 100,
