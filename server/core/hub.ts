@@ -10,6 +10,7 @@ import type { Clock } from "./clock.ts";
 import { DomainError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { LiveStream, type LiveStreamDeps } from "./live-stream.ts";
+import { PageTurns } from "./page-turns.ts";
 import type { Bus, EventStore, Notice, StreamBounds } from "./ports.ts";
 import type { WindowBounds } from "./replay-window.ts";
 import type { StreamOwner, Traffic } from "./traffic.ts";
@@ -35,6 +36,9 @@ export const defaultHubOptions: HubOptions = {
   windowsBytes: limits.windowsBytes,
 };
 
+/** Pages of history read at once, of all streams. */
+const pagesAtOnce = 4;
+
 /** Streams of one query of the tail check: all others wait while its answer is taken in, some µs for each. */
 const tailsAtOnce = 500;
 
@@ -50,6 +54,7 @@ export class Hub {
   readonly #deps: HubDeps;
   readonly #options: HubOptions;
   readonly #memory: WindowMemory;
+  readonly #history: PageTurns;
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
   /** A check that was asked for has not begun. */
@@ -61,6 +66,7 @@ export class Hub {
     this.#deps = deps;
     this.#options = options;
     this.#memory = new WindowMemory(options.windowsBytes);
+    this.#history = new PageTurns(deps.store, pagesAtOnce);
   }
 
   /** Streams with readers. */
@@ -133,7 +139,8 @@ export class Hub {
         throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
       const window = { ...this.#options.window, memory: this.#memory };
       const traffic = this.#deps.traffic.openStream(owner);
-      opened = new LiveStream(streamId, bounds.tailOffset, this.#deps, window, traffic);
+      const deps = { ...this.#deps, history: this.#history };
+      opened = new LiveStream(streamId, bounds.tailOffset, deps, window, traffic);
       this.#noteChecked(opened, bounds);
       opened.noteEarly(early);
       return opened;

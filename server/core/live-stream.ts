@@ -16,6 +16,8 @@ import { SharedPages } from "./shared-pages.ts";
 import type { StreamTraffic } from "./traffic.ts";
 
 export interface LiveStreamDeps {
+  /** Where readers that are behind get their pages; absent: the store. */
+  readonly history?: Pick<EventStore, "readPage">;
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents">;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -60,7 +62,7 @@ export class LiveStream {
     this.streamId = streamId;
     this.traffic = traffic;
     this.#deps = deps;
-    this.pages = new SharedPages(deps.store);
+    this.pages = new SharedPages(deps.history ?? deps.store);
     this.window = new ReplayWindow(tail, bounds);
     this.#known = this.#told = this.#untold = tail;
   }
