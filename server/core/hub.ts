@@ -37,7 +37,7 @@ export const defaultHubOptions: HubOptions = {
 };
 
 /** Pages of history read at once, of all streams. */
-const pagesAtOnce = 4;
+const pagesAtOnce = 2;
 
 /** Streams of one query of the tail check: all others wait while its answer is taken in, some µs for each. */
 const tailsAtOnce = 500;
