@@ -208,7 +208,7 @@ test("what is accepted while nothing can be stored is bounded in bytes, and so i
     const { running, release } = await against(watched);
     await until(() => {
       expect(watched.filter(({ overloads }) => overloads.length > 0).length).toBeGreaterThan(10);
-    }, 8000).finally(release);
+    }, 20_000).finally(release);
     await running;
     for (const { writer } of watched) await checkStored(pool, writer, count);
   } finally {
