@@ -1,5 +1,6 @@
 /** Is what came a proper answer? A code that blames the caller, or an answer that can be read; never a bug of the server. */
 import { type DescMethod, fromBinary, fromJsonString, type Message } from "@bufbuild/protobuf";
+import { edgeLimits } from "../../server/http/edge-limits.ts";
 import { isExpected } from "./expected.ts";
 import type { CallInput, Input } from "./input.ts";
 import type { Outcome } from "./send.ts";
@@ -58,9 +59,11 @@ function judgeRaw({ body, kind }: Outcome, mostAnswers = Number.POSITIVE_INFINIT
   return { code: found[0] === undefined ? kind : `HTTP ${found[0]}` };
 }
 
-/** Node's client and server refuse some heads before there is a request. */
-const isOddForHttp2 = ({ path }: CallInput, why: string): boolean =>
-  why.includes("PROTOCOL_ERROR") && /[^\w\-.~:/?#[\]@!$&'()*+,;=%]|^\*/.test(path);
+/** Node's client and server refuse some heads before there is a request: what is no path, and what is too long to be read. */
+const isOddForHttp2 = ({ path, headers }: CallInput, why: string): boolean =>
+  (why.includes("PROTOCOL_ERROR") && /[^\w\-.~:/?#[\]@!$&'()*+,;=%]|^\*/.test(path)) ||
+  (why.includes("ENHANCE_YOUR_CALM") &&
+    path.length + JSON.stringify(headers).length > edgeLimits.headBytes / 2);
 
 const isOddForHttp = ({ headers, verb }: CallInput, { why = "" }: Outcome): boolean =>
   verb === "CONNECT" ||
