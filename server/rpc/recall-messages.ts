@@ -16,7 +16,8 @@ export function toRecallRequest(request: RecallStreamRequest): RecallRequest {
     space: request.space,
     cue: toCue(request.cue),
     maxResults: request.maxResults,
-    minScore: request.minScore,
+    // A float, though JSON may have given more digits than one holds: Postgres refuses 5e-324 for its own.
+    minScore: Math.fround(request.minScore),
     isolated: request.snapshotIsolation,
     snapshotOffset: Number(request.snapshotOffset),
     follow: request.follow,

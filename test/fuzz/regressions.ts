@@ -109,4 +109,10 @@ export const regressions: Readonly<Record<string, Input>> = {
     parts: [],
     finish: "end",
   },
+  "a score that is too small for a float was asked for in the database": call(
+    "tributary.v1.MemoryService/RecallStream",
+    "2",
+    { "content-type": "application/connect+json", "connect-protocol-version": "1" },
+    json('{"cue":{"timeRange":{}},"min_score":5e-324,"follow":false}'),
+  ),
 };
