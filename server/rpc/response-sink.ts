@@ -8,7 +8,7 @@ import type { SentEvent } from "../core/batch.ts";
 import type { CallNotes } from "../core/call-notes.ts";
 import type { Sink } from "../core/sink.ts";
 
-type Response = Pick<Http2ServerResponse, "write" | "on" | "once" | "off" | "emit">;
+type Response = Pick<Http2ServerResponse, "write" | "once" | "off">;
 
 /** Writes each message as these bytes. */
 export function sinkOf(
