@@ -39,7 +39,8 @@ export function sensible(random: Random, field: DescField): Scalar {
     case "label":
       return random.pick(["a", "b", "c", "d"]);
     case "name":
-      return random.pick(places.variables);
+      // Now and then one that nobody has locked or bound by a rule yet.
+      return random.chance(0.7) ? random.pick(places.variables) : `n${random.below(1000)}`;
     case "observation_id":
       return `o${random.below(5)}-${random.below(5)}`;
     case "api_key_id":
