@@ -56,6 +56,18 @@ test("numbers are taken without hole or repetition, whatever comes", () => {
   );
 });
 
+test("a number beyond 2^53-1 is no gap but a mistake, whose answer can be written", () => {
+  const intake = new Intake(0, 1000, 1000);
+  const { taken, answers } = send(intake, 2 ** 64, 2);
+  expect(taken).toEqual([]);
+  expect(answers).toMatchObject([{ code: RejectionCode.BAD_MESSAGE, sequence: 0, expectedSequence: 1 }]);
+  expect(send(intake, Number.MAX_SAFE_INTEGER, 1).answers).toMatchObject([
+    { code: RejectionCode.BAD_MESSAGE },
+  ]);
+  // It ended nothing, and nothing is dropped after it.
+  expect(send(intake, 1, 2).taken).toEqual([1, 2]);
+});
+
 test("a gap is answered once, and what follows is dropped until a batch begins at the expected number", () => {
   const intake = new Intake(0, 1000, 1000);
   expect(send(intake, 1, 3).taken).toEqual([1, 2, 3]);

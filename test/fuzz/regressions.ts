@@ -115,4 +115,13 @@ export const regressions: Readonly<Record<string, Input>> = {
     { "content-type": "application/connect+json", "connect-protocol-version": "1" },
     json('{"cue":{"timeRange":{}},"min_score":5e-324,"follow":false}'),
   ),
+  "a batch at the end of 64 bits was answered with a number that no client can read": call(
+    "tributary.v1.MemoryService/MemoryFlow",
+    "2",
+    { "content-type": "application/grpc-web+json" },
+    json(
+      '{"init":{"space":"default"}}',
+      '{"batch":{"firstSequence":"18446744073709551615","observations":[{"content":"a"},{"content":"b"}]}}',
+    ),
+  ),
 };
