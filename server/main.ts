@@ -52,11 +52,13 @@ import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
 import { notesOf } from "./http/call-notes.ts";
+import { connectCalls } from "./http/connect-calls.ts";
 import { createConsole } from "./http/console.ts";
-import type { EdgeLimits } from "./http/edge-limits.ts";
+import { type EdgeLimits, edgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { type Handler, openPort, type PortOptions } from "./http/port.ts";
+import { cutAfter } from "./http/slow-clients.ts";
 import { logCall } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
@@ -422,6 +424,8 @@ async function open(
   // Whatever LOG_LEVEL hides, but for silent.
   const auditLog = log.child({ audit: true }, { level: config.LOG_LEVEL === "silent" ? "silent" : "info" });
   const audit = shared.audit ?? ((line: AuditLine) => auditLog.info(line, `${line.act}: ${line.outcome}`));
+  const edge = shared.edge ?? edgeLimits;
+  const kindOf = createCallKinds(services, ruleOf);
   const handler = createHandler({
     observer: shared.unobserved
       ? undefined
@@ -450,25 +454,33 @@ async function open(
     console: createConsole(shared.consoleFolder ?? consoleFolder),
     consoleSession: devKey === undefined ? undefined : { tenant: devTenant, key: devKey },
     findMistake: createFindMistake(services),
-    kindOf: createCallKinds(services, ruleOf),
-    ...(shared.edge && { limits: shared.edge }),
+    kindOf,
+    limits: edge,
     rpc: (fallback: Handler) =>
       createDirectCalls(
-        { ...deps, notesOf },
+        {
+          ...deps,
+          notesOf,
+          limitRest: (response, { methodKind }) =>
+            cutAfter(response, methodKind === "unary" ? edge.answerMs : edge.streamAnswerMs),
+        },
         [...directStreams(deps), directPublish(deps)],
-        connectNodeAdapter({
-          routes: (router) => registerServices(router, deps),
-          fallback: fallback as never,
-          contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
-          requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
-          interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-          readMaxBytes: limits.messageBytesIn,
-          writeMaxBytes: limits.messageBytesIn,
-          // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-          // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-          compressMinBytes: Number.MAX_SAFE_INTEGER,
-          acceptCompression: compressions,
-        }) as Handler,
+        connectCalls(
+          { kindOf, limits: edge },
+          connectNodeAdapter({
+            routes: (router) => registerServices(router, deps),
+            fallback: fallback as never,
+            contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
+            requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
+            interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
+            readMaxBytes: limits.messageBytesIn,
+            writeMaxBytes: limits.messageBytesIn,
+            // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
+            // takes a second a MiB, and a compressor's buffers would hide a slow reader.
+            compressMinBytes: Number.MAX_SAFE_INTEGER,
+            acceptCompression: compressions,
+          }) as Handler,
+        ),
       ),
   });
   const port = await openPort(
@@ -479,7 +491,7 @@ async function open(
       maxConnections: config.MAX_CONNECTIONS,
       onFull: () =>
         log.warn(`${config.MAX_CONNECTIONS} connections (MAX_CONNECTIONS) are open; more are refused`),
-      ...(shared.edge && { limits: shared.edge }),
+      limits: edge,
     },
     handler,
   );

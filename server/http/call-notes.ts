@@ -52,9 +52,7 @@ export function noteCall(
   );
   noted.set(request, notes);
   response.setHeader("x-request-id", requestId);
-  if (protocol === "grpc-web" || protocol === "connect") readLastEnvelope(response, notes);
-  else if (protocol === "grpc") readTrailers(response, notes);
-  response.once("close", () => {
+  response.on("close", () => {
     const { statusCode, writableEnded } = response;
     if (notes.end(writableEnded ? codeOfStatus(statusCode) : "canceled", statusCode)) onEnd(notes);
   });
@@ -113,6 +111,12 @@ const codeOfStatus = (status: number): string => (status < 400 ? "ok" : (codes[s
 
 const nameOf = (code: number): string =>
   (Code[code] ?? "Unknown").replaceAll(/(?<=[a-z])[A-Z]/g, "_$&").toLowerCase();
+
+/** Of an answer whose code nobody says but itself. */
+export function readCode(response: Http2ServerResponse, notes: CallNotes): void {
+  if (notes.protocol === "grpc-web" || notes.protocol === "connect") readLastEnvelope(response, notes);
+  else if (notes.protocol === "grpc") readTrailers(response, notes);
+}
 
 function readTrailers(response: Http2ServerResponse, notes: CallNotes): void {
   const { addTrailers } = response;

@@ -18,7 +18,6 @@ import { type MetricsRoute, serveMetrics } from "./metrics.ts";
 import { hostOf, type OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
 import { createBodyLimits } from "./request-body.ts";
-import { repairCall } from "./request-repairs.ts";
 import { strictTransportSecurity } from "./security-headers.ts";
 import { limitAnswer, limitLastMessages, readToTheEnd } from "./slow-clients.ts";
 import { type SseDeps, serveSse, sseRouteOf } from "./sse.ts";
@@ -41,7 +40,7 @@ export interface HandlerDeps {
   ) => { readonly status: number; readonly message: string } | undefined;
   /** What the limits of an RPC depend on; undefined: it is none. See rpc/call-kinds.ts. */
   readonly kindOf: (path: string) => CallKind | undefined;
-  /** The RPCs; calls `fallback` for paths that are none. */
+  /** The RPCs; calls `fallback` for paths that are none. Bounds how long its answers take. */
   readonly rpc: (fallback: Handler) => Handler;
   readonly limits?: EdgeLimits;
 }
@@ -58,9 +57,8 @@ export function createHandler(deps: HandlerDeps): Handler {
   const limitBody = createBodyLimits(limits);
   let openStreams = 0;
   return (request, response) => {
-    // A client that leaves in the middle is no fault of this server.
-    request.on("error", () => {});
-    response.on("error", () => {});
+    request.on("error", ignore);
+    response.on("error", ignore);
     readToTheEnd(request, response, limits);
     const found = findHost(request);
     const url = toUrl(request.url);
@@ -91,12 +89,9 @@ export function createHandler(deps: HandlerDeps): Handler {
         const headers: Record<string, string> = status === 405 ? { allow: "POST" } : {};
         return answerJson(response, status, { code: "unknown", message }, headers);
       }
-      repairCall(request, response);
       // Connect answers JSON too, and with GET.
       response.setHeader("x-content-type-options", "nosniff");
       const kind = deps.kindOf(url.pathname);
-      if (kind === undefined || kind.givesOne) limitAnswer(response, limits.answerMs);
-      else limitLastMessages(response, limits.streamAnswerMs);
       if (kind?.takesOne) {
         limitBody(
           request,
@@ -109,7 +104,7 @@ export function createHandler(deps: HandlerDeps): Handler {
         // Anybody may open them, and each costs memory for as long as it likes.
         if (openStreams >= limits.openStreams) return answerError(response, tooManyOpenStreams(limits));
         openStreams++;
-        response.once("close", () => openStreams--);
+        response.on("close", () => openStreams--);
       }
       return rpc(request, response);
     }
@@ -135,6 +130,9 @@ export function createHandler(deps: HandlerDeps): Handler {
     serving.catch((error: unknown) => deps.sse.logBug(randomUUID(), error));
   };
 }
+
+/** A client that leaves in the middle is no fault of this server. */
+const ignore = () => {};
 
 /** What is wrong with the head of a request. */
 function refusalOf(

@@ -21,7 +21,7 @@ export function guardSession(session: ServerHttp2Session, limits: EdgeLimits): v
   session.on("stream", (stream: ServerHttp2Stream) => {
     open++;
     clearTimeout(timer);
-    stream.once("close", () => {
+    stream.on("close", () => {
       open--;
       if (session.destroyed) return;
       if (!stream.headersSent && !mayAbandon()) {

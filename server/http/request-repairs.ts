@@ -7,7 +7,7 @@
  * - Error texts of gRPC: see grpc-message.ts.
  */
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { shortenGrpcMessage } from "./grpc-message.ts";
+import { shortenGrpcMessage } from "../rpc/grpc-message.ts";
 
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -23,8 +23,9 @@ const unitMs: Readonly<Record<string, number>> = {
 
 export function repairCall(request: Http2ServerRequest, response: Http2ServerResponse): void {
   dropEndlessDeadline(request);
-  response.once("close", () => response.emit("drain"));
-  shortenGrpcMessage(response);
+  response.on("close", () => response.emit("drain"));
+  const { addTrailers } = response;
+  response.addTrailers = (trailers) => addTrailers.call(response, shortenGrpcMessage(trailers));
 }
 
 function dropEndlessDeadline({ headers }: Http2ServerRequest): void {

@@ -24,13 +24,14 @@ export function limitLastMessages(response: Http2ServerResponse, ms: number): vo
   }) as typeof end;
 }
 
-function cutAfter(response: Http2ServerResponse, ms: number): void {
+/** Bounds how long the client of an answer that has ended may still take for the rest of it. */
+export function cutAfter(response: Http2ServerResponse, ms: number): void {
   const timer = setTimeout(() => {
     // Of HTTP/1.1 there is only the connection to cut.
     if (response.stream === undefined) response.socket?.destroy();
     else response.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }, ms).unref();
-  response.once("close", () => clearTimeout(timer));
+  response.on("close", () => clearTimeout(timer));
 }
 
 export function readToTheEnd(
@@ -40,7 +41,7 @@ export function readToTheEnd(
 ): void {
   // Who stops in the middle of `for await` would destroy the request, and nothing could read on.
   request[Symbol.asyncIterator] = () => request.iterator({ destroyOnReturn: false });
-  response.once("finish", () => {
+  response.on("finish", () => {
     if (request.complete) return;
     request.resume();
     const timer = setTimeout(() => {
@@ -49,6 +50,6 @@ export function readToTheEnd(
       else response.stream.close(constants.NGHTTP2_NO_ERROR);
     }, restMs);
     timer.unref();
-    request.once("close", () => clearTimeout(timer));
+    request.on("close", () => clearTimeout(timer));
   });
 }

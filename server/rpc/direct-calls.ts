@@ -22,6 +22,8 @@ export interface DirectCallDeps {
   readonly authenticator: Authenticator;
   readonly logBug: LogBug;
   readonly notesOf: (request: object) => CallNotes | undefined;
+  /** Bounds how long the client may take for what is left of an answer that has ended. */
+  readonly limitRest: (response: Http2ServerResponse, method: DescMethod) => void;
 }
 
 /** A call under way: who makes it, and where its answer goes. */
@@ -72,7 +74,7 @@ async function serve(
 ): Promise<void> {
   const left = new AbortController();
   const onClose = () => left.abort(clientLeft);
-  response.once("close", onClose);
+  response.on("close", onClose);
   const notes = deps.notesOf(request);
   try {
     const authorization = request.headers.authorization ?? null;
@@ -92,6 +94,7 @@ async function serve(
     if (left.signal.aborted) return; // nobody is there to hear of it
     protocol.end(response, toConnectError(error, deps.logBug, notes));
   }
+  deps.limitRest(response, method);
 }
 
 /** The only message of the request. undefined: there is something about it for Connect to say; the request is as it was. */

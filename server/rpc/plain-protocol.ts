@@ -14,6 +14,7 @@ import {
 import { grpcStatusOk, headerGrpcStatus, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { envelope } from "./encoded-events.ts";
+import { shortenGrpcMessage } from "./grpc-message.ts";
 
 export interface PlainProtocol {
   /** Of the answer. */
@@ -66,7 +67,9 @@ function toTrailers(error: ConnectError | undefined): Headers {
 
 const grpc = enveloped("application/grpc+proto", (response, error) => {
   response.addTrailers(
-    error === undefined ? { [headerGrpcStatus]: grpcStatusOk } : Object.fromEntries(toTrailers(error)),
+    error === undefined
+      ? { [headerGrpcStatus]: grpcStatusOk }
+      : shortenGrpcMessage(Object.fromEntries(toTrailers(error))),
   );
   response.end();
 });

@@ -12,6 +12,7 @@ import type { Principal } from "../../server/auth/principal.ts";
 import { StreamTokens } from "../../server/auth/stream-token.ts";
 import { systemClock } from "../../server/core/clock.ts";
 import { limits } from "../../server/core/limits.ts";
+import { connectCalls } from "../../server/http/connect-calls.ts";
 import { createHandler, type HandlerDeps } from "../../server/http/handler.ts";
 import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
@@ -50,6 +51,7 @@ export function useStack(): Stack {
 
   beforeAll(async () => {
     const gate = createGate(logBug);
+    const kindOf = createCallKinds([DrillService], () => undefined);
     const handler = createHandler({
       observer: undefined,
       originCheck: createOriginCheck({ developmentMode: false, origins: [] }),
@@ -59,19 +61,22 @@ export function useStack(): Stack {
       console: { owns: () => false, serve: async () => false },
       consoleSession: undefined,
       findMistake: createFindMistake([DrillService]),
-      kindOf: createCallKinds([DrillService], () => undefined),
+      kindOf,
       rpc: (fallback: Handler) =>
-        connectNodeAdapter({
-          routes: (router: ConnectRouter) => drill.routes(router),
-          fallback: fallback as never,
-          contextValues: valuesOf,
-          requestGate: gate,
-          interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-          readMaxBytes: limits.messageBytesIn,
-          writeMaxBytes: limits.messageBytesIn,
-          compressMinBytes: Number.MAX_SAFE_INTEGER,
-          acceptCompression: compressions,
-        }) as Handler,
+        connectCalls(
+          { kindOf },
+          connectNodeAdapter({
+            routes: (router: ConnectRouter) => drill.routes(router),
+            fallback: fallback as never,
+            contextValues: valuesOf,
+            requestGate: gate,
+            interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
+            readMaxBytes: limits.messageBytesIn,
+            writeMaxBytes: limits.messageBytesIn,
+            compressMinBytes: Number.MAX_SAFE_INTEGER,
+            acceptCompression: compressions,
+          }) as Handler,
+        ),
     });
     port = await openPort({ host: "127.0.0.1", port: 0, tls: undefined }, handler);
   });

@@ -6,26 +6,17 @@
  *
  * And they are cut: an error about JSON quotes what it found, however long, and many clients take no more than 8 KiB of trailers.
  */
-import type { Http2ServerResponse } from "node:http2";
+import type { OutgoingHttpHeaders } from "node:http";
 
 /** Characters; of those that are encoded each takes up to nine. */
 const longest = 1024;
 
-/** Lets the response's trailers carry the text in its shortest form. */
-export function shortenGrpcMessage(response: Http2ServerResponse): void {
-  const { addTrailers } = response;
-  response.addTrailers = (trailers) => {
-    const message = trailers["grpc-message"];
-    return addTrailers.call(
-      response,
-      typeof message === "string"
-        ? {
-            ...trailers,
-            "grpc-message": encode(decodeURIComponent(message).slice(0, longest).toWellFormed()),
-          }
-        : trailers,
-    );
-  };
+/** Trailers as Connect makes them, with the text in its shortest form. */
+export function shortenGrpcMessage(trailers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  const message = trailers["grpc-message"];
+  return typeof message === "string"
+    ? { ...trailers, "grpc-message": encode(decodeURIComponent(message).slice(0, longest).toWellFormed()) }
+    : trailers;
 }
 
 const encode = (text: string): string =>
