@@ -21,6 +21,7 @@ const layers: readonly (readonly [part: string, ...mayImport: string[]])[] = [
     "server/auth",
     "server/config.ts",
     "server/rpc/error-mapping.ts",
+    "server/rpc/grpc-message.ts",
     "server/rpc/response-sink.ts",
   ],
   ["server/metrics", "server/core"],
