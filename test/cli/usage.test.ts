@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { devKeyFile } from "../../server/config.ts";
+import { someOf } from "../support/random.ts";
 import { useServer } from "../support/server.ts";
 import { run } from "./command-line.ts";
 
@@ -11,7 +12,7 @@ const server = useServer();
 const nobody = "http://127.0.0.1:1";
 const stackTrace = /\n\s+at /;
 
-test.each([
+const commands = [
   "",
   "serve",
   "demo",
@@ -34,12 +35,17 @@ test.each([
   "stats",
   "events",
   "migrate",
-])("the help of “tributary %s” has examples and tells of --json", async (command) => {
-  const { code, stdout } = await run([...command.split(" ").filter((word) => word !== ""), "--help"]);
-  expect(code).toBe(0);
-  expect(stdout).toMatch(/\nExamples:\n {2}# .+\n {2}\$ /);
-  expect(stdout).toContain("--json");
-});
+];
+
+test.each(someOf(commands, 8))(
+  "the help of “tributary %s” has examples and tells of --json",
+  async (command) => {
+    const { code, stdout } = await run([...command.split(" ").filter((word) => word !== ""), "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/\nExamples:\n {2}# .+\n {2}\$ /);
+    expect(stdout).toContain("--json");
+  },
+);
 
 test("the help of serve lists the settings", async () => {
   const { stdout } = await run(["serve", "--help"]);
@@ -48,7 +54,7 @@ test("the help of serve lists the settings", async () => {
   }
 });
 
-test.each([
+const wrongs: readonly (readonly [string[], RegExp])[] = [
   [["frobnicate"], /unknown command/],
   [["tail"], /missing required argument/],
   [["tail", "nope"], /It must be a UUID/],
@@ -58,14 +64,19 @@ test.each([
   [["workflow", "create", "x", "--meta", "novalue"], /key=value/],
   [["publish", crypto.randomUUID(), "t", "--type", "WORKFLOW_CREATED", "x"], /It must be one of/],
   [["key", "create", "acme", "--role", "ROOT"], /READ, PUBLISH, MANAGE/],
-])("wrong usage: %j ends with 2 and says what is allowed", async (args, message) => {
-  const { code, stdout, stderr } = await run(args);
-  expect(code).toBe(2);
-  expect(stdout).toBe("");
-  expect(stderr).toMatch(message);
-  expect(stderr).toContain("--help");
-  expect(stderr).not.toMatch(stackTrace);
-});
+];
+
+test.each(someOf(wrongs, 5))(
+  "wrong usage: %j ends with 2 and says what is allowed",
+  async (args, message) => {
+    const { code, stdout, stderr } = await run(args);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(message);
+    expect(stderr).toContain("--help");
+    expect(stderr).not.toMatch(stackTrace);
+  },
+);
 
 test("no command at all shows the help and ends with 2", async () => {
   const { code, stderr } = await run([]);
