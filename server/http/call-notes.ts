@@ -61,9 +61,17 @@ export function noteCall(
 
 /** "package.Service/Method" of an RPC that there is: a closed list, whatever is asked for. */
 function rpcOf(path: string): string | undefined {
-  const [, service = "", method = ""] = path.split("/", 4);
-  return ruleOf(service, method) === undefined ? undefined : path.slice(1);
+  const known = rpcs.get(path);
+  if (known !== undefined) return known;
+  const [, service = "", method = "", more] = path.split("/", 4);
+  if (more !== undefined || ruleOf(service, method) === undefined) return undefined;
+  const rpc = path.slice(1);
+  rpcs.set(path, rpc);
+  return rpc;
 }
+
+/** By path, those that were called. */
+const rpcs = new Map<string, string>();
 
 const verbs: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const verbOf = (verb: string): string => (verbs.has(verb) ? verb : "(other)");

@@ -61,9 +61,12 @@ export function createHandler(deps: HandlerDeps): Handler {
     response.on("error", ignore);
     readToTheEnd(request, response, limits);
     const found = findHost(request);
-    const url = toUrl(request.url);
+    // To read a URL takes as long as all other looks at a head together, and nearly all are the bare path of an RPC.
+    const isBare = barePath.test(request.url);
+    const url = isBare ? undefined : toUrl(request.url);
+    const path = isBare ? request.url : url?.pathname;
     const sseRoute = url && sseRouteOf(url.pathname);
-    const notes = deps.observer && noteCall(request, response, url?.pathname ?? "", sseRoute, deps.observer);
+    const notes = deps.observer && noteCall(request, response, path ?? "", sseRoute, deps.observer);
     const refusal = refusalOf(request, found, limits);
     if (refusal !== undefined) {
       limitAnswer(response, limits.answerMs);
@@ -75,15 +78,14 @@ export function createHandler(deps: HandlerDeps): Handler {
     );
     if (strict !== undefined) response.setHeader("strict-transport-security", strict);
     if (!deps.originCheck(request, response)) return;
-    if (url === undefined) return answerJson(response, 400, badPath(request.url));
-    const isSse = sseRoute !== undefined;
-    const isConsole = deps.console.owns(url.pathname);
-    if (url.pathname === consoleSessionPath) {
+    if (path === undefined) return answerJson(response, 400, badPath(request.url));
+    const isConsole = deps.console.owns(path);
+    if (path === consoleSessionPath) {
       limitAnswer(response, limits.answerMs);
       return serveConsoleSession(request, response, deps.consoleSession);
     }
-    if (!isSse && !isConsole && !plainRoutes.has(url.pathname)) {
-      const mistake = deps.findMistake(url.pathname, request.method, request.headers["content-type"]);
+    if (sseRoute === undefined && !isConsole && !plainRoutes.has(path)) {
+      const mistake = deps.findMistake(path, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
         const { status, message } = mistake;
         const headers: Record<string, string> = status === 405 ? { allow: "POST" } : {};
@@ -91,7 +93,7 @@ export function createHandler(deps: HandlerDeps): Handler {
       }
       // Connect answers JSON too, and with GET.
       response.setHeader("x-content-type-options", "nosniff");
-      const kind = deps.kindOf(url.pathname);
+      const kind = deps.kindOf(path);
       if (kind?.takesOne) {
         limitBody(
           request,
@@ -108,22 +110,22 @@ export function createHandler(deps: HandlerDeps): Handler {
       }
       return rpc(request, response);
     }
-    if (isSse) limitLastMessages(response, limits.streamAnswerMs);
+    if (sseRoute !== undefined) limitLastMessages(response, limits.streamAnswerMs);
     else limitAnswer(response, limits.answerMs);
     if (request.method !== "GET" && request.method !== "HEAD") {
       return answerJson(
         response,
         405,
-        { code: "unimplemented", message: `${request.method} ${url.pathname}: only GET is served here` },
+        { code: "unimplemented", message: `${request.method} ${path}: only GET is served here` },
         { allow: "GET, HEAD" },
       );
     }
-    if (url.pathname === "/healthz") return serveHealthz(response);
+    if (path === "/healthz") return serveHealthz(response);
     const serving = isConsole
-      ? serveConsole(deps.console, request, response, url.pathname)
-      : isSse
+      ? serveConsole(deps.console, request, response, path)
+      : url !== undefined && sseRoute !== undefined
         ? serveSse(deps.sse, request, response, url, notes)
-        : url.pathname === "/metrics"
+        : path === "/metrics"
           ? serveMetrics(response, deps.metrics)
           : serveReadyz(response, deps.readiness);
     // Nothing is known to come here; one request's bug must not end the process.
@@ -180,6 +182,8 @@ const plainRoutes: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metri
 
 /** /package.Service/Method */
 const rpcPath = /^\/[\w.]+\.\w+\/\w+$/;
+/** The same as its own path: no query, no escape, no segment of dots. */
+const barePath = /^\/\w[\w.]*\/\w+$/;
 
 function notFound(request: Http2ServerRequest, response: Http2ServerResponse): void {
   const path = request.url.split("?")[0];

@@ -61,6 +61,19 @@ const rpc = (method: string, body: string, headers: Record<string, string> = {})
     body,
   });
 
+test.each([
+  ["what follows an RPC", "/tributary.v1.WorkflowService/ListWorkflows/tri_secret"],
+  ["an unknown method", "/tributary.v1.WorkflowService/tri_secret"],
+  ["a page", "/tri_secret"],
+])("the line of a call names RPCs that there are and no text of the caller's: %s", async (_, path) => {
+  const requestId = `path-${randomUUID()}`;
+  await fetch(`${server.url}${path}`, {
+    method: "POST",
+    headers: { "x-request-id": requestId, connection: "close" },
+  });
+  expect((await lineOf(requestId))["method"]).toBe("POST (no route)");
+});
+
 describe("the request id", () => {
   test("of the caller is answered and logged", async () => {
     const requestId = `mine-${randomUUID()}`;
