@@ -124,6 +124,7 @@ export function pageToken(random: Random): string {
   return Buffer.from(text).toString(random.pick(["base64url", "base64", "hex"]));
 }
 
+/** Of workflows, only such as may be closed and deleted. */
 const strings = [
   "",
   "\0",
@@ -142,9 +143,9 @@ const strings = [
   "'; select 1; --",
   "{00000000-0000-0000-0000-000000000000}",
   "00000000-0000-0000-0000-000000000000",
-  "F0220000-0001-7000-8000-000000000000",
-  "f0220000-0001-7000-8000-00000000000",
-  "f0220000-0001-7000-8000-000000000000 ",
+  "F0220000-0003-7000-8000-000000000000",
+  "f0220000-0003-7000-8000-00000000000",
+  "f0220000-0003-7000-8000-000000000000 ",
   "ABC",
   "a".repeat(255),
   "a".repeat(256),
