@@ -2,27 +2,20 @@
  * Wires everything: the only file that knows all parts. Opens in order, closes in reverse. `startServer` is what the
  * command line, the tests and the benchmarks start.
  */
-import { randomBytes, randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { DestinationStream, Logger } from "pino";
-import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
-import { migrate } from "../db/migrate.ts";
-import type { DatabaseOptions, Pool } from "../db/pool.ts";
+import type { DatabaseOptions } from "../db/pool.ts";
 import { findRestore } from "../db/restored.ts";
 import { readNow } from "../db/statements/read-now.ts";
 import { assertComplete, ruleOf } from "./auth/access-rules.ts";
-import { apiKeyPrefix } from "./auth/api-key.ts";
 import { Authenticator, devTenant } from "./auth/authenticator.ts";
 import { startRevocationSweep } from "./auth/revocation-sweep.ts";
 import { Revocations } from "./auth/revocations.ts";
 import { SigningKeys, startSigningKeyCleaning } from "./auth/signing-keys.ts";
 import { StreamTokens } from "./auth/stream-token.ts";
-import { createMemoryBus } from "./bus/memory-bus.ts";
-import { createNatsBus } from "./bus/nats-bus.ts";
-import { type Config, devKeyFile } from "./config.ts";
+import type { Config } from "./config.ts";
 import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
 import type { NewEvent } from "./core/event.ts";
@@ -47,7 +40,6 @@ import { Peers } from "./core/system/peers.ts";
 import { watchPressure } from "./core/system/pressure-watch.ts";
 import { SystemEvents, SystemEventType } from "./core/system/system-events.ts";
 import { TaskHints } from "./core/task-hints.ts";
-import { noLimits, type TenantStore } from "./core/tenants.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
@@ -57,7 +49,7 @@ import { createConsole } from "./http/console.ts";
 import { type EdgeLimits, edgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
-import { type Handler, openPort, type PortOptions } from "./http/port.ts";
+import { type Handler, openPort } from "./http/port.ts";
 import { cutAfter } from "./http/slow-clients.ts";
 import { logCall } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
@@ -74,6 +66,10 @@ import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
 import { directPublish } from "./rpc/task-stream-service.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
+import { Closers } from "./start/closers.ts";
+import { connectTimeoutMs, isReachable, openDatabase } from "./start/database.ts";
+import { openDevelopmentMode } from "./start/development-mode.ts";
+import { openBus, openTraces, toTls } from "./start/parts-from-config.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgReaderStore } from "./store/pg-reader-store.ts";
@@ -99,10 +95,7 @@ export interface RunningServer {
 
 /** Admin keys of fewer characters are warned of. */
 const shortAdminKey = 16;
-const connectTimeoutMs = 5000;
 const statementTimeoutMs = 30_000;
-/** How often the certificate's files are looked at, ms. */
-const certificateCheckMs = 5000;
 /** New calls on old connections are served for so long after a drain began, while there are any, ms (contract §7). */
 const lateCallsMs = 2000;
 /** Longest wait for last messages to go out to clients that read slowly or not at all, ms. */
@@ -130,15 +123,9 @@ const consoleFolder = fileURLToPath(new URL("../dist/web", import.meta.url));
 
 export async function startServer(config: Config, shared: SharedParts = {}): Promise<RunningServer> {
   const { log, close: closeLog } = openLog(config.LOG_LEVEL, shared.logTo);
-  const closers: Closers = [];
+  const closers = new Closers(log);
   const closeAll = async () => {
-    for (const { name, close } of closers.splice(0).toReversed()) {
-      try {
-        await close();
-      } catch (error) {
-        log.error({ err: error }, `closing ${name} failed`);
-      }
-    }
+    await closers.closeAll();
     closeLog();
   };
   try {
@@ -157,12 +144,7 @@ async function open(
   closeAll: () => Promise<void>,
 ): Promise<RunningServer> {
   assertComplete(services);
-  const { url, lost } =
-    config.DATABASE_URL === undefined
-      ? await openEmbedded(config, log, closers)
-      : { url: config.DATABASE_URL, lost: new Promise<Error>(() => {}) };
-  const { warnings } = await migrate(url, { connectTimeoutMs });
-  for (const warning of warnings) log.warn(warning);
+  const { url, lost } = await openDatabase(config, log, closers);
   const adminKeyLength = config.TRIBUTARY_ADMIN_KEY?.length ?? shortAdminKey;
   if (adminKeyLength < shortAdminKey) {
     log.warn(
@@ -206,39 +188,36 @@ async function open(
 
   const tracing = await openTraces(config, instanceId, log);
   if (tracing !== undefined) {
-    closers.push({
-      name: "tracing",
-      close: () => tracing.close(Math.min(lastSpansMs, config.DRAIN_TIMEOUT_MS)),
-    });
+    closers.add("tracing", () => tracing.close(Math.min(lastSpansMs, config.DRAIN_TIMEOUT_MS)));
   }
   const store = createPgEventStore({ ...database, commitConnections: config.COMMIT_CONNECTIONS });
-  closers.push({ name: "the database connections", close: () => store.close() });
+  closers.add("the database connections", () => store.close());
   const tenants = createPgTenantStore(store.pool);
-  if (shared.bus === undefined) closers.push({ name: "the bus", close: () => bus.close() });
+  if (shared.bus === undefined) closers.add("the bus", () => bus.close());
   await systemEvents.open();
-  closers.push({ name: "the system events", close: () => systemEvents.close() });
+  closers.add("the system events", () => systemEvents.close());
   const news = new Newsroom({ bus, instanceId });
   await news.open();
-  closers.push({ name: "the news of other instances", close: () => news.close() });
+  closers.add("the news of other instances", () => news.close());
   const peers = new Peers({ bus, instanceId, clock, systemEvents });
   await peers.open();
-  closers.push({ name: "the watch on other instances", close: () => peers.close() });
+  closers.add("the watch on other instances", () => peers.close());
   const metrics = new Metrics();
   const traffic = new Traffic({
     measures: shared.unobserved ? noMeasures : metrics.measures,
     databaseNow: () => databaseWatch.now(),
   });
   const hub = new Hub({ store, bus, clock, traffic, onFailure: failuresOf("hub") });
-  closers.push({ name: "the hub", close: () => hub.close() });
+  closers.add("the hub", () => hub.close());
   const slowness = createSlowness(log, clock.now);
   const lagWatch = new LagWatch({ hub, clock, tell: slowness.farBehind }, config.FAR_BEHIND_EVENTS);
-  closers.push({ name: "the watch on readers", close: () => lagWatch.close() });
+  closers.add("the watch on readers", () => lagWatch.close());
   const registry = new Registry({ store: createPgWorkflowStore(store.pool), clock, news });
   const changes = createPgWorkflowChanges(store.pool);
   const watches = new Watches({ changes, bus, clock, onFailure: failuresOf("watches") });
-  closers.push({ name: "the watches of registries", close: () => watches.close() });
+  closers.add("the watches of registries", () => watches.close());
   const limitsCache = new LimitsCache({ store: tenants, clock, news, onFailure: failuresOf("quotas") });
-  closers.push({ name: "the limits of tenants", close: () => limitsCache.close() });
+  closers.add("the limits of tenants", () => limitsCache.close());
   const quotas = new Quotas({ limits: limitsCache, clock, counts: traffic.counts });
   const readers = new Readers({
     store: createPgReaderStore(store.pool, instanceId),
@@ -247,7 +226,7 @@ async function open(
     counts: traffic.counts,
     onFailure: failuresOf("quotas"),
   });
-  closers.push({ name: "the counts of readers", close: () => readers.close() });
+  closers.add("the counts of readers", () => readers.close());
   // What has a date, or is compared with one that another instance made, goes by the clock that all share.
   const databaseClock = { now: () => databaseWatch.now(), after: clock.after };
   const calls = new OpenCalls({ clock: databaseClock, random, readers });
@@ -264,10 +243,7 @@ async function open(
     },
     { commitConnections: config.COMMIT_CONNECTIONS },
   );
-  closers.push({
-    name: "the appender",
-    close: () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)),
-  });
+  closers.add("the appender", () => appender.close(AbortSignal.timeout(config.DRAIN_TIMEOUT_MS)));
 
   const retention = new RetentionSweep(
     {
@@ -286,7 +262,7 @@ async function open(
     },
     { intervalMs: config.RETENTION_INTERVAL_MS },
   );
-  closers.push({ name: "the retention sweep", close: () => retention.close() });
+  closers.add("the retention sweep", () => retention.close());
 
   const sessionStore = createPgSessionStore(store.pool);
   const sessions = new Sessions({
@@ -299,7 +275,7 @@ async function open(
     onFailure: failuresOf("sessions"),
     onChange: (change) => systemEvents.emit(toSessionEvent(change)),
   });
-  closers.push({ name: "the sessions", close: () => sessions.close() });
+  closers.add("the sessions", () => sessions.close());
 
   const memory = createPgMemoryStore(store.pool);
   const variableStore = createPgVariableStore(store.pool);
@@ -318,11 +294,11 @@ async function open(
     clock,
     onFailure: failuresOf("credentials"),
   });
-  closers.push({ name: "the revocation sweep", close: () => sweep.stop() });
-  closers.push({
-    name: "the cleaning of signing keys",
-    close: startSigningKeyCleaning({ store: tenants, clock }, failuresOf("credentials")),
-  });
+  closers.add("the revocation sweep", () => sweep.stop());
+  closers.add(
+    "the cleaning of signing keys",
+    startSigningKeyCleaning({ store: tenants, clock }, failuresOf("credentials")),
+  );
 
   let draining = false;
   const health = new HealthWatch({
@@ -352,12 +328,9 @@ async function open(
   };
   const stopBus = bus.onChange(tellBus);
   if (bus.degraded() !== undefined) tellBus();
-  closers.push({
-    name: "the watch on the bus",
-    close() {
-      stopRestored();
-      stopBus();
-    },
+  closers.add("the watch on the bus", () => {
+    stopRestored();
+    stopBus();
   });
   await databaseWatch.start();
   const restore = await findRestore(store.pool);
@@ -367,13 +340,10 @@ async function open(
   }
   const stopHealth = appender.onWaitChange(() => health.look());
   const stopPressure = watchPressure(appender.lanes, systemEvents);
-  closers.push({
-    name: "the watch on the database",
-    async close() {
-      stopHealth();
-      stopPressure();
-      await databaseWatch.stop();
-    },
+  closers.add("the watch on the database", async () => {
+    stopHealth();
+    stopPressure();
+    await databaseWatch.stop();
   });
   const stats = { instanceId, clock, startedMs, health, hub, sessions, lanes: appender.lanes.usage, traffic };
   const servingListeners = new Set<() => void>();
@@ -496,23 +466,20 @@ async function open(
     handler,
   );
 
-  closers.push({
-    name: "the port",
-    close: async () => {
-      const signal = AbortSignal.timeout(config.DRAIN_TIMEOUT_MS);
-      draining = true;
-      systemEvents.emit(toLife(SystemEventType.SHUTDOWN));
-      health.look();
-      for (const listener of servingListeners) listener();
-      port.stopListening();
-      await port.idle(AbortSignal.timeout(Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
-      port.refuseNew();
-      await calls.drain("writer", signal);
-      await appender.close(signal);
-      await calls.drain("reader", signal);
-      // Ended in core, but the last messages are still on their way out.
-      await port.close(lastMessagesMs);
-    },
+  closers.add("the port", async () => {
+    const signal = AbortSignal.timeout(config.DRAIN_TIMEOUT_MS);
+    draining = true;
+    systemEvents.emit(toLife(SystemEventType.SHUTDOWN));
+    health.look();
+    for (const listener of servingListeners) listener();
+    port.stopListening();
+    await port.idle(AbortSignal.timeout(Math.min(lateCallsMs, config.DRAIN_TIMEOUT_MS)));
+    port.refuseNew();
+    await calls.drain("writer", signal);
+    await appender.close(signal);
+    await calls.drain("reader", signal);
+    // Ended in core, but the last messages are still on their way out.
+    await port.close(lastMessagesMs);
   });
   systemEvents.emit(toLife(SystemEventType.STARTUP));
   let closing: Promise<void> | undefined;
@@ -528,84 +495,4 @@ async function open(
     }),
     close: () => (closing ??= closeAll()),
   };
-}
-
-/** Loaded only if it is asked for: who does not trace does not pay for it. */
-async function openTraces(config: Config, instanceId: string, log: Logger) {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = config;
-  if (endpoint === undefined) return undefined;
-  const { openTracing } = await import("./tracing/exporter.ts");
-  return openTracing({
-    endpoint,
-    headers: config.OTEL_EXPORTER_OTLP_HEADERS ?? {},
-    serviceName: config.OTEL_SERVICE_NAME,
-    instanceId,
-    ratio: config.OTEL_TRACES_SAMPLER_ARG,
-    onTrouble: (message, error) => log.warn({ reason: error.message }, message),
-    onWell: (message) => log.info(message),
-  });
-}
-
-function toTls(
-  { TLS_CERT: certFile, TLS_KEY: keyFile }: Config,
-  log: Logger,
-  onFailure: (message: string, error: Error) => void,
-): PortOptions["tls"] {
-  if (certFile === undefined || keyFile === undefined) return undefined;
-  const onReload = () => log.info(`the certificate of ${certFile} is used from now on`);
-  return { certFile, keyFile, checkIntervalMs: certificateCheckMs, onReload, onFailure };
-}
-
-type Closers = { name: string; close: () => Promise<void> | void }[];
-
-/** In memory it is right for a single instance only; with several, readers of the others wait for the tail check. */
-async function openBus(config: Config, instanceId: string): Promise<Bus> {
-  if (config.NATS_URL === undefined) return createMemoryBus();
-  const options = { urls: config.NATS_URL, prefix: config.NATS_PREFIX, name: `tributary ${instanceId}` };
-  return createNatsBus(options, { clock: systemClock, random: Math.random });
-}
-
-async function openEmbedded(
-  config: Config,
-  log: Logger,
-  closers: Closers,
-): Promise<{ url: string; lost: Promise<Error> }> {
-  const postgres = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: (line) => log.info(line) });
-  closers.push({ name: "the embedded Postgres", close: () => postgres.stop() });
-  log.info(
-    `embedded Postgres ${postgres.version} in ${config.DATA_DIR}${postgres.takenOver ? ", taken over from a server that was killed" : ""}`,
-  );
-  return { url: postgres.url, lost: postgres.lost };
-}
-
-/** Makes the tenant `dev` and gives its key: the one that was set, or one that is kept in the data folder. */
-async function openDevelopmentMode(config: Config, tenants: TenantStore): Promise<string> {
-  await tenants.createTenant({
-    slug: devTenant,
-    displayName: "Development",
-    limits: noLimits,
-    retentionMs: 0,
-    retentionEvents: 0,
-  });
-  if (config.TRIBUTARY_DEV_KEY !== undefined) return config.TRIBUTARY_DEV_KEY;
-  const fresh = `${apiKeyPrefix}dev_${randomBytes(16).toString("base64url")}`;
-  if (config.DATABASE_URL !== undefined) return fresh;
-  // Kept, so that a restart does not lock out the terminal beside it; the command line finds it there.
-  const file = join(config.DATA_DIR, devKeyFile);
-  try {
-    await writeFile(file, `${fresh}\n`, { flag: "wx", mode: 0o600 });
-    return fresh;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return (await readFile(file, "utf8")).trim();
-  }
-}
-
-async function isReachable(pool: Pool): Promise<boolean> {
-  try {
-    await pool.query("select 1");
-    return true;
-  } catch {
-    return false; // whatever it is: not reachable; the log has it from where it matters
-  }
 }
