@@ -65,12 +65,13 @@ import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAu
 import { createCallKinds } from "./rpc/call-kinds.ts";
 import { compressions } from "./rpc/compressions.ts";
 import { notesKey } from "./rpc/context.ts";
-import { createDirectCalls } from "./rpc/direct-calls.ts";
+import { createDirectCalls, type DirectCall, type DirectIntake } from "./rpc/direct-calls.ts";
 import { directStreams } from "./rpc/direct-streams.ts";
+import { withDirectUnary } from "./rpc/direct-unary.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
-import { directPublish } from "./rpc/task-stream-service.ts";
+import { directPublishing } from "./rpc/task-stream-service.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
@@ -452,24 +453,29 @@ async function open(
     findMistake: createFindMistake(services),
     kindOf: createCallKinds(services, ruleOf),
     ...(shared.edge && { limits: shared.edge }),
-    rpc: (fallback: Handler) =>
-      createDirectCalls(
-        { ...deps, notesOf },
-        [...directStreams(deps), directPublish(deps)],
-        connectNodeAdapter({
-          routes: (router) => registerServices(router, deps),
-          fallback: fallback as never,
-          contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
-          requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
-          interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-          readMaxBytes: limits.messageBytesIn,
-          writeMaxBytes: limits.messageBytesIn,
-          // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-          // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-          compressMinBytes: Number.MAX_SAFE_INTEGER,
-          acceptCompression: compressions,
-        }) as Handler,
-      ),
+    rpc: (fallback: Handler) => {
+      const gate = auditRefusals(accessGate(authenticator, logBug), audit);
+      const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
+      const calls: (DirectCall | DirectIntake)[] = [...directStreams(deps), directPublishing(deps)];
+      const connect = connectNodeAdapter({
+        routes: (router) =>
+          registerServices(
+            withDirectUnary(router, outer, (call) => calls.push(call)),
+            deps,
+          ),
+        fallback: fallback as never,
+        contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
+        requestGate: gate,
+        interceptors: [...outer, validationInterceptor],
+        readMaxBytes: limits.messageBytesIn,
+        writeMaxBytes: limits.messageBytesIn,
+        // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
+        // takes a second a MiB, and a compressor's buffers would hide a slow reader.
+        compressMinBytes: Number.MAX_SAFE_INTEGER,
+        acceptCompression: compressions,
+      });
+      return createDirectCalls({ gate, logBug, notesOf, valuesOf }, calls, connect as Handler);
+    },
   });
   const port = await openPort(
     {

@@ -56,6 +56,10 @@ export function invalidReason<Desc extends DescMessage>(
   return validator.validate(schema, message).error?.message;
 }
 
+/** Is there nothing to say about a message? What is wrong with it costs nothing to find out here. */
+export const isValid = <Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): boolean =>
+  first.validate(schema, message).kind === "valid";
+
 const validate = createValidateInterceptor({ validator });
 
 /**

@@ -252,11 +252,10 @@ describe.each(ofStreams)("a stream over %s", (_name, way) => {
   );
 
   test("a deadline is Connect's to keep", async () => {
-    for (const headers of [{ "grpc-timeout": "9S" }, { "connect-timeout-ms": "9000" }]) {
-      const path = "/tributary.v1.EventStreamService/StreamWorkflow";
-      const answer = await call(way, path, { body: () => workflow(ended), headers });
-      expect(judge(answer, way).byConnect).toBe(true);
-    }
+    const headers = { "grpc-timeout": "9S", "connect-timeout-ms": "9000" };
+    const path = "/tributary.v1.EventStreamService/StreamWorkflow";
+    const answer = await call(way, path, { body: () => workflow(ended), headers });
+    expect(judge(answer, way).byConnect).toBe(true);
   });
 });
 
