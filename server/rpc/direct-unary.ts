@@ -38,7 +38,11 @@ export function withDirectUnary(
       for (const method of service.methods) {
         const implement = (implementation as Record<string, unknown>)[method.localName];
         if (method.methodKind !== "unary" || typeof implement !== "function") continue;
-        const serve = serving(method as DescMethodUnary, implement.bind(implementation) as Implement, interceptors);
+        const serve = serving(
+          method as DescMethodUnary,
+          implement.bind(implementation) as Implement,
+          interceptors,
+        );
         note({ method, requestBytes: options?.readMaxBytes, serve });
       }
       router.service(service, implementation, options);

@@ -7,7 +7,7 @@ import type { Http2ServerRequest } from "node:http2";
 /** A body of up to so many bytes counts towards no bound but that of time. */
 const smallBytes = 8192;
 /** After so long it has not come at once, ms. */
-const atOnceMs = 50;
+const atOnceMs = 1000;
 
 export interface Body {
   /** undefined: larger than was asked for. */
