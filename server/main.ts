@@ -455,18 +455,15 @@ async function open(
     ...(shared.edge && { limits: shared.edge }),
     rpc: (fallback: Handler) => {
       const gate = auditRefusals(accessGate(authenticator, logBug), audit);
-      const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
       const calls: (DirectCall | DirectIntake)[] = [...directStreams(deps), directPublishing(deps)];
+      const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
+      const note = (call: DirectCall) => calls.push(call);
       const connect = connectNodeAdapter({
-        routes: (router) =>
-          registerServices(
-            withDirectUnary(router, outer, (call) => calls.push(call)),
-            deps,
-          ),
+        routes: (router) => registerServices(withDirectUnary(router, outer, note), deps),
         fallback: fallback as never,
         contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
         requestGate: gate,
-        interceptors: [...outer, validationInterceptor],
+        interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
         readMaxBytes: limits.messageBytesIn,
         writeMaxBytes: limits.messageBytesIn,
         // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
