@@ -3,7 +3,9 @@
  * command line, the tests and the benchmarks start.
  */
 import { randomUUID } from "node:crypto";
+import type { Http2ServerResponse } from "node:http2";
 import { fileURLToPath } from "node:url";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { DestinationStream, Logger } from "pino";
 import type { DatabaseOptions } from "../db/pool.ts";
@@ -59,12 +61,13 @@ import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAu
 import { createCallKinds } from "./rpc/call-kinds.ts";
 import { compressions } from "./rpc/compressions.ts";
 import { notesKey } from "./rpc/context.ts";
-import { createDirectCalls } from "./rpc/direct-calls.ts";
+import { createDirectCalls, type DirectCall, type DirectIntake } from "./rpc/direct-calls.ts";
 import { directStreams } from "./rpc/direct-streams.ts";
+import { withDirectUnary } from "./rpc/direct-unary.ts";
 import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
 import { registerServices, services } from "./rpc/services.ts";
-import { directPublish } from "./rpc/task-stream-service.ts";
+import { directPublishing } from "./rpc/task-stream-service.ts";
 import { validationInterceptor } from "./rpc/validation.ts";
 import { Closers } from "./start/closers.ts";
 import { connectTimeoutMs, isReachable, openDatabase } from "./start/database.ts";
@@ -426,32 +429,32 @@ async function open(
     findMistake: createFindMistake(services),
     kindOf,
     limits: edge,
-    rpc: (fallback: Handler) =>
-      createDirectCalls(
-        {
-          ...deps,
-          notesOf,
-          limitRest: (response, { methodKind }) =>
-            cutAfter(response, methodKind === "unary" ? edge.answerMs : edge.streamAnswerMs),
-        },
-        [...directStreams(deps), directPublish(deps)],
-        connectCalls(
-          { kindOf, limits: edge },
-          connectNodeAdapter({
-            routes: (router) => registerServices(router, deps),
-            fallback: fallback as never,
-            contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
-            requestGate: auditRefusals(accessGate(authenticator, logBug), audit),
-            interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-            readMaxBytes: limits.messageBytesIn,
-            writeMaxBytes: limits.messageBytesIn,
-            // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-            // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-            compressMinBytes: Number.MAX_SAFE_INTEGER,
-            acceptCompression: compressions,
-          }) as Handler,
-        ),
-      ),
+    rpc: (fallback: Handler) => {
+      const gate = auditRefusals(accessGate(authenticator, logBug), audit);
+      const calls: (DirectCall | DirectIntake)[] = [...directStreams(deps), directPublishing(deps)];
+      const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
+      const note = (call: DirectCall) => calls.push(call);
+      const connect = connectNodeAdapter({
+        routes: (router) => registerServices(withDirectUnary(router, outer, note), deps),
+        fallback: fallback as never,
+        contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
+        requestGate: gate,
+        interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
+        readMaxBytes: limits.messageBytesIn,
+        writeMaxBytes: limits.messageBytesIn,
+        // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
+        // takes a second a MiB, and a compressor's buffers would hide a slow reader.
+        compressMinBytes: Number.MAX_SAFE_INTEGER,
+        acceptCompression: compressions,
+      });
+      const limitRest = (response: Http2ServerResponse, { methodKind }: DescMethod) =>
+        cutAfter(response, methodKind.startsWith("server") ? edge.streamAnswerMs : edge.answerMs);
+      return createDirectCalls(
+        { gate, logBug, notesOf, valuesOf, limitRest },
+        calls,
+        connectCalls({ kindOf, limits: edge }, connect as Handler),
+      );
+    },
   });
   const port = await openPort(
     {

@@ -113,6 +113,10 @@ export class Appender {
 
   /** As `submit`, but waits for room; undefined: the signal came first. */
   async submitWhenRoom(command: Command, signal: AbortSignal): Promise<Submission | undefined> {
+    // Nearly always there is room: nobody has to listen for it.
+    if (signal.aborted) return undefined;
+    const atOnce = this.submit(command);
+    if (atOnce.offer !== "full") return atOnce;
     const bell = new Wakeup();
     const stopListening = this.lanes.onSpace(() => bell.ring());
     const onAbort = () => bell.ring();

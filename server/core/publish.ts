@@ -111,6 +111,12 @@ export interface PublishFailure {
   readonly error: Error;
 }
 
+/** What a message has for one stream: events, and of each its number in the call. */
+interface Items {
+  readonly events: NewEvent[];
+  readonly indexes: number[];
+}
+
 /** The end of a call, from whichever side, and what to say then. */
 export interface Closing {
   readonly signal: AbortSignal;
@@ -142,21 +148,30 @@ export class PublishCall {
 
   /** Takes events; `firstIndex` counts over the whole call. Look at `failure` afterwards. */
   async add(events: readonly NewEvent[], firstIndex: number, signal: AbortSignal): Promise<void> {
-    const byStream = new Map<string, { event: NewEvent; index: number }[]>();
-    for (const [i, event] of events.entries()) {
-      let found: Awaited<ReturnType<Registry["require"]>>;
-      try {
-        found = await this.#deps.registry.require(this.#access, event.workflowId);
-      } catch (error) {
-        this.fail(firstIndex + i, error as Error);
-        break; // nothing after it is sent; what came before is
+    const byStream = new Map<string, Items>();
+    let found: Awaited<ReturnType<Registry["require"]>> | undefined;
+    let foundFor: string | undefined;
+    let items: Items | undefined;
+    for (let i = 0; i < events.length; i++) {
+      const event = events[i] as NewEvent;
+      // Runs of one workflow are the rule.
+      if (found === undefined || items === undefined || event.workflowId !== foundFor) {
+        try {
+          found = await this.#deps.registry.require(this.#access, event.workflowId);
+        } catch (error) {
+          this.fail(firstIndex + i, error as Error);
+          break; // nothing after it is sent; what came before is
+        }
+        foundFor = event.workflowId;
+        const { streamId } = found.identity;
+        items = byStream.get(streamId) ?? { events: [], indexes: [] };
+        byStream.set(streamId, items);
       }
-      const { identity } = found;
-      const list = byStream.get(identity.streamId) ?? [];
-      byStream.set(identity.streamId, list);
-      list.push({ event: { ...event, workflowId: identity.workflowId }, index: firstIndex + i });
+      const { workflowId } = found.identity;
+      items.events.push(event.workflowId === workflowId ? event : { ...event, workflowId });
+      items.indexes.push(firstIndex + i);
     }
-    for (const [streamId, items] of byStream) await this.#addToStream(streamId, items, signal);
+    for (const [streamId, ofStream] of byStream) await this.#addToStream(streamId, ofStream, signal);
   }
 
   /** Waits until everything that was taken is settled. */
@@ -179,16 +194,12 @@ export class PublishCall {
     if (this.failure === undefined || index < this.failure.index) this.failure = { index, error };
   }
 
-  async #addToStream(
-    streamId: string,
-    items: readonly { event: NewEvent; index: number }[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #addToStream(streamId: string, { events, indexes: all }: Items, signal: AbortSignal): Promise<void> {
     const chain = this.#chains.get(streamId) ?? { broken: false };
     this.#chains.set(streamId, chain);
     let done = 0;
-    for (const run of splitAtHazards(items.map((item) => item.event))) {
-      const indexes = items.slice(done, done + run.length).map((item) => item.index);
+    for (const run of splitAtHazards(events)) {
+      const indexes = run.length === all.length ? all : all.slice(done, done + run.length);
       done += run.length;
       const { tenant } = this.#access;
       const bytes = run.reduce((sum, event) => sum + payloadSize(event.payload), 0);

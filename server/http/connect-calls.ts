@@ -6,7 +6,7 @@
 import { notesOf, readCode } from "./call-notes.ts";
 import { type EdgeLimits, edgeLimits } from "./edge-limits.ts";
 import type { Handler } from "./port.ts";
-import { repairCall } from "./request-repairs.ts";
+import { repairAnswer } from "./request-repairs.ts";
 import { limitAnswer, limitLastMessages } from "./slow-clients.ts";
 
 export interface ConnectCallsOptions {
@@ -20,7 +20,7 @@ export function connectCalls(
   connect: Handler,
 ): Handler {
   return (request, response) => {
-    repairCall(request, response);
+    repairAnswer(response);
     const notes = notesOf(request);
     if (notes !== undefined) readCode(response, notes);
     const kind = kindOf(request.url.split("?")[0] ?? "");

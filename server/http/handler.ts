@@ -18,6 +18,7 @@ import { type MetricsRoute, serveMetrics } from "./metrics.ts";
 import { hostOf, type OriginCheck } from "./origin.ts";
 import type { Handler } from "./port.ts";
 import { createBodyLimits } from "./request-body.ts";
+import { dropEndlessDeadline } from "./request-repairs.ts";
 import { strictTransportSecurity } from "./security-headers.ts";
 import { limitAnswer, limitLastMessages, readToTheEnd } from "./slow-clients.ts";
 import { type SseDeps, serveSse, sseRouteOf } from "./sse.ts";
@@ -91,6 +92,7 @@ export function createHandler(deps: HandlerDeps): Handler {
         const headers: Record<string, string> = status === 405 ? { allow: "POST" } : {};
         return answerJson(response, status, { code: "unknown", message }, headers);
       }
+      dropEndlessDeadline(request);
       // Connect answers JSON too, and with GET.
       response.setHeader("x-content-type-options", "nosniff");
       const kind = deps.kindOf(path);

@@ -21,17 +21,20 @@ const unitMs: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
-export function repairCall(request: Http2ServerRequest, response: Http2ServerResponse): void {
-  dropEndlessDeadline(request);
+/** What Connect's answers need. */
+export function repairAnswer(response: Http2ServerResponse): void {
   response.on("close", () => response.emit("drain"));
   const { addTrailers } = response;
   response.addTrailers = (trailers) => addTrailers.call(response, shortenGrpcMessage(trailers));
 }
 
-function dropEndlessDeadline({ headers }: Http2ServerRequest): void {
-  const grpc = /^(\d{1,8})([HMSmun])$/.exec(String(headers["grpc-timeout"] ?? ""));
-  if (grpc !== null && Number(grpc[1]) * (unitMs[grpc[2] ?? ""] ?? 0) > longestTimerMs)
-    delete headers["grpc-timeout"];
-  const connect = /^\d{1,10}$/.exec(String(headers["connect-timeout-ms"] ?? ""));
-  if (connect !== null && Number(connect[0]) > longestTimerMs) delete headers["connect-timeout-ms"];
+/** Of every call. */
+export function dropEndlessDeadline({ headers }: Http2ServerRequest): void {
+  const { "grpc-timeout": grpc, "connect-timeout-ms": connect } = headers;
+  if (grpc !== undefined) {
+    const [, count, unit = ""] = /^(\d{1,8})([HMSmun])$/.exec(String(grpc)) ?? [];
+    if (Number(count) * (unitMs[unit] ?? 0) > longestTimerMs) delete headers["grpc-timeout"];
+  }
+  if (connect !== undefined && /^\d{1,10}$/.test(String(connect)) && Number(connect) > longestTimerMs)
+    delete headers["connect-timeout-ms"];
 }

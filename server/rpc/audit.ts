@@ -26,6 +26,7 @@ import { WorkflowService } from "../../gen/tributary/v1/workflow_service_pb.ts";
 import { apiKeyPrefix } from "../auth/api-key.ts";
 import { roleName } from "../auth/principal.ts";
 import { principalKey } from "./context.ts";
+import type { Gate } from "./interceptors.ts";
 
 export interface AuditLine {
   /** What was done or tried, as "tenant.update". */
@@ -197,9 +198,11 @@ export const acts: Readonly<Record<string, Readonly<Record<string, Act | undefin
   [WorkflowService.typeName]: workflows,
 };
 
-type Method = Pick<HandlerContext["method"], "localName" | "parent">;
-
-const actOf = ({ parent, localName }: Method): Act | undefined => acts[parent.typeName]?.[localName];
+const actOf = ({
+  parent,
+  localName,
+}: Pick<HandlerContext["method"], "localName" | "parent">): Act | undefined =>
+  acts[parent.typeName]?.[localName];
 
 const peerKey = createContextKey("", { description: "the address at the other end of the connection" });
 
@@ -208,10 +211,7 @@ export const valuesOf = ({ socket }: { readonly socket: { readonly remoteAddress
   createContextValues().set(peerKey, socket.remoteAddress ?? "");
 
 /** Writes what the gate refuses. */
-export function auditRefusals(
-  gate: (context: HandlerContext) => Promise<void>,
-  write: WriteAudit,
-): (context: HandlerContext) => Promise<void> {
+export function auditRefusals(gate: Gate, write: WriteAudit): Gate {
   return async (context) => {
     try {
       await gate(context);

@@ -18,7 +18,7 @@ export const notesKey = createContextKey<CallNotes | undefined>(undefined, {
 /** The trace context of the call, if it is sampled: kept with what it writes. */
 export const traceOf = (context: HandlerContext): string | undefined => context.values.get(notesKey)?.trace;
 
-export function principalOf(context: HandlerContext): Principal {
+export function principalOf(context: Pick<HandlerContext, "method" | "values">): Principal {
   const principal = context.values.get(principalKey);
   if (principal === undefined)
     throw new Error(`no principal in ${context.method.name}: the access gate is missing`);

@@ -1,37 +1,47 @@
 /**
  * The calls that come by the thousand, without the layers that Connect puts between a handler and the response: for a reader they
  * are a hundred closures and as many promises (30 KB) and three times what taking an event and writing it costs, for a call
- * with one event half of all it costs. A call of the plain kind (binary, no compression, a request that can be read and is
+ * with one message half of all it costs. A call of the plain kind (binary, no compression, a request that can be read and is
  * valid) is served here; every other one is given to Connect as it came, so its oddities and its mistakes have one place.
  *
- * The same access rules, validation, core and error mapping as everywhere. docs/decisions/0018-direct-calls.md has the figures.
+ * The same gate, validation, core and error mapping as everywhere. docs/decisions/0018-direct-calls.md has the figures.
  */
 import { randomUUID } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
-import type { Authenticator } from "../auth/authenticator.ts";
-import { type Principal, toCaller } from "../auth/principal.ts";
+import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import type { Principal } from "../auth/principal.ts";
 import type { CallNotes } from "../core/call-notes.ts";
+import { notesKey, principalOf } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
-import { authorize } from "./interceptors.ts";
-import { type PlainProtocol, plainProtocolOf } from "./plain-protocol.ts";
+import type { Gate } from "./interceptors.ts";
+import { readBody } from "./plain-body.ts";
+import { plainMessages } from "./plain-messages.ts";
+import { deadlineOf, type PlainProtocol, plainProtocolOf } from "./plain-protocol.ts";
 import { clientLeft } from "./response-sink.ts";
-import { invalidReason } from "./validation.ts";
+import { isValid } from "./validation.ts";
 
 export interface DirectCallDeps {
-  readonly authenticator: Authenticator;
+  /** Checks who calls, before anything of the body is read. */
+  readonly gate: Gate;
   readonly logBug: LogBug;
   readonly notesOf: (request: object) => CallNotes | undefined;
+  /** What each call is to know from its connection. */
+  readonly valuesOf: (request: Http2ServerRequest) => ContextValues;
   /** Bounds how long the client may take for what is left of an answer that has ended. */
   readonly limitRest: (response: Http2ServerResponse, method: DescMethod) => void;
 }
 
 /** A call under way: who makes it, and where its answer goes. */
 export interface PlainCall {
+  /** Of a call that anyone may make it throws. */
   readonly principal: Principal;
+  readonly values: ContextValues;
   readonly notes: CallNotes | undefined;
-  /** Aborted when the client has left. */
+  /** Aborted when the client has left, or its deadline is over. */
   readonly signal: AbortSignal;
+  readonly request: Http2ServerRequest;
   readonly response: Http2ServerResponse;
   readonly protocol: PlainProtocol;
 }
@@ -39,26 +49,38 @@ export interface PlainCall {
 /** A method that takes one message, and how it is answered. What is thrown ends the call. */
 export interface DirectCall {
   readonly method: DescMethod;
+  /** Larger requests are Connect's; absent: 64 KiB. */
+  readonly requestBytes?: number | undefined;
   serve(input: Message, call: PlainCall): Promise<void>;
+}
+
+/** A method that takes a stream of messages. Each is judged by whoever serves it; they end with the input or with `until`. */
+export interface DirectIntake {
+  readonly method: DescMethod;
+  take(messages: (until: AbortSignal) => AsyncIterable<Message>, call: PlainCall): Promise<void>;
 }
 
 type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-/** Larger requests are Connect's. */
-const requestBytes = 64 * 1024;
+const defaultRequestBytes = 64 * 1024;
 
 export function createDirectCalls(
   deps: DirectCallDeps,
-  calls: readonly DirectCall[],
+  calls: readonly (DirectCall | DirectIntake)[],
   connect: Handler,
 ): Handler {
   const byPath = new Map(calls.map((call) => [`/${call.method.parent.typeName}/${call.method.name}`, call]));
   return (request, response) => {
     const call = request.method === "POST" ? byPath.get(request.url) : undefined;
-    const protocol =
-      call && plainProtocolOf(request.headers, request.httpVersionMajor, call.method.methodKind === "unary");
-    if (call === undefined || protocol === undefined) return connect(request, response);
-    serve(deps, call, protocol, request, response, connect).catch((error: unknown) =>
+    if (call === undefined) return connect(request, response);
+    const { headers } = request;
+    const kind = call.method.methodKind;
+    const protocol = plainProtocolOf(headers, request.httpVersionMajor, kind === "unary");
+    const deadlineMs = protocol && deadlineOf(headers, protocol);
+    // That of a stream of answers is Connect's to keep.
+    const isOdd = deadlineMs === "odd" || (deadlineMs !== undefined && kind === "server_streaming");
+    if (protocol === undefined || isOdd) return connect(request, response);
+    serve(deps, call, protocol, deadlineMs, request, response, connect).catch((error: unknown) =>
       deps.logBug(randomUUID(), error),
     );
   };
@@ -66,72 +88,89 @@ export function createDirectCalls(
 
 async function serve(
   deps: DirectCallDeps,
-  { method, serve }: DirectCall,
+  call: DirectCall | DirectIntake,
   protocol: PlainProtocol,
+  deadlineMs: number | undefined,
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   connect: Handler,
 ): Promise<void> {
-  const left = new AbortController();
-  const onClose = () => left.abort(clientLeft);
+  const { method } = call;
+  const ending = new AbortController();
+  let hasLeft = false;
+  const onClose = () => {
+    hasLeft = true;
+    ending.abort(clientLeft);
+  };
   response.on("close", onClose);
+  const timer = deadlineMs === undefined ? undefined : endAfter(ending, deadlineMs);
   const notes = deps.notesOf(request);
+  const values = deps.valuesOf(request).set(notesKey, notes);
   try {
-    const authorization = request.headers.authorization ?? null;
-    const principal = await authorize(deps.authenticator, method, authorization, (caller) => {
-      if (notes !== undefined) notes.caller = toCaller(caller);
-    });
-    if (principal === undefined) throw new Error(`${method.name} is for anyone: whose data is it about?`);
-    const input = await readMessage(request, method, protocol);
-    if (left.signal.aborted) return;
+    await deps.gate({ method, values, requestHeader: headersOf(request.headers) });
+    const under = {
+      get principal() {
+        return principalOf({ method, values });
+      },
+      values,
+      notes,
+      signal: ending.signal,
+      request,
+      response,
+      protocol,
+    };
+    if ("take" in call) {
+      const tell = (count: number) => {
+        if (notes !== undefined) notes.messagesIn = count;
+      };
+      if (notes !== undefined) notes.entered = true;
+      await call.take((until) => plainMessages(method.input, request, protocol.endFlag, until, tell), under);
+      return;
+    }
+    const most = call.requestBytes ?? defaultRequestBytes;
+    const body = await readBody(request, most);
+    if (hasLeft) return;
+    const bytes = body.bytes && protocol.unwrap(body.bytes);
+    const input = bytes && bytes.byteLength <= most ? parse(bytes, method.input) : undefined;
     if (input === undefined) {
       response.off("close", onClose);
-      return connect(request, response);
+      body.putBack();
+      connect(request, response);
+      return;
     }
     if (notes !== undefined) notes.entered = true;
-    await serve(input, { principal, notes, signal: left.signal, response, protocol });
+    await call.serve(input, under);
   } catch (error) {
-    if (left.signal.aborted) return; // nobody is there to hear of it
+    if (hasLeft) return; // nobody is there to hear of it
     protocol.end(response, toConnectError(error, deps.logBug, notes));
+  } finally {
+    clearTimeout(timer);
+    // Handed to Connect it has not ended.
+    if (response.writableEnded) deps.limitRest(response, method);
   }
-  deps.limitRest(response, method);
 }
 
-/** The only message of the request. undefined: there is something about it for Connect to say; the request is as it was. */
-async function readMessage(
-  request: Http2ServerRequest,
-  { input }: DescMethod,
-  protocol: PlainProtocol,
-): Promise<Message | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-    if (size > requestBytes) break;
-  }
-  const body = size > requestBytes ? undefined : protocol.unwrap(Buffer.concat(chunks));
-  const message = body && parse(body, input);
-  if (message === undefined) {
-    const rest = request[Symbol.asyncIterator].bind(request);
-    request[Symbol.asyncIterator] = () => again(chunks, size > requestBytes ? rest : undefined);
-  }
-  return message;
+function endAfter(ending: AbortController, ms: number): NodeJS.Timeout | undefined {
+  const end = () => ending.abort(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+  if (ms > 0) return setTimeout(end, ms);
+  end();
+  return undefined;
 }
 
-function parse(bytes: Buffer, input: DescMethod["input"]): Message | undefined {
+/** What the gate asks for. */
+const headersOf = (headers: IncomingHttpHeaders) => ({
+  get: (name: string) => {
+    const value = headers[name];
+    return typeof value === "string" ? value : null;
+  },
+  has: (name: string) => headers[name] !== undefined,
+});
+
+function parse(bytes: Buffer, schema: DescMethod["input"]): Message | undefined {
   try {
-    const message = fromBinary(input, bytes);
-    return invalidReason(input, message) === undefined ? message : undefined;
+    const message = fromBinary(schema, bytes);
+    return isValid(schema, message) ? message : undefined;
   } catch {
     return undefined; // Connect finds it too, and says what it is
   }
-}
-
-async function* again(
-  chunks: readonly Buffer[],
-  rest: (() => AsyncIterator<Buffer>) | undefined,
-): AsyncGenerator<Buffer> {
-  yield* chunks;
-  if (rest !== undefined) yield* { [Symbol.asyncIterator]: rest };
 }

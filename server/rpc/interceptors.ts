@@ -56,14 +56,18 @@ function counted<T>(messages: AsyncIterable<T>, tell: (count: number) => void): 
   };
 }
 
+/** What the gate sees of a call. */
+export interface AtGate extends Pick<HandlerContext, "method" | "values"> {
+  readonly requestHeader: Pick<Headers, "get" | "has">;
+}
+
+export type Gate = (context: AtGate) => Promise<void>;
+
 /**
  * Checks the credential when the headers are there, before any of the body is read, unpacked or parsed: who has no
  * credential costs no memory.
  */
-export function accessGate(
-  authenticator: Authenticator,
-  logBug: LogBug,
-): (context: HandlerContext) => Promise<void> {
+export function accessGate(authenticator: Authenticator, logBug: LogBug): Gate {
   return async (context) => {
     const notes = context.values.get(notesKey);
     try {
@@ -79,7 +83,7 @@ export function accessGate(
 }
 
 /** Who calls, if the method's rule allows it; undefined if anyone may. `learn` hears of the caller also if it is refused. */
-export async function authorize(
+async function authorize(
   authenticator: Authenticator,
   { name, parent }: DescMethod,
   authorization: string | null,

@@ -1,5 +1,5 @@
 /**
- * How binary answers begin and end in gRPC, gRPC-Web and Connect. Between that a stream is the same in all: messages in
+ * How binary calls begin and end in gRPC, gRPC-Web and Connect. Between that a stream is the same in all: messages in
  * envelopes. What an end says (status, details, metadata) is written by Connect's own functions.
  */
 import type { IncomingHttpHeaders } from "node:http";
@@ -7,11 +7,17 @@ import type { Http2ServerResponse } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import {
   codeToHttpStatus,
+  parseTimeout as connectTimeout,
   endStreamFlag,
   endStreamToJson,
   errorToJsonBytes,
 } from "@connectrpc/connect/protocol-connect";
-import { grpcStatusOk, headerGrpcStatus, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import {
+  grpcStatusOk,
+  parseTimeout as grpcTimeout,
+  headerGrpcStatus,
+  setTrailerStatus,
+} from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { envelope } from "./encoded-events.ts";
 import { shortenGrpcMessage } from "./grpc-message.ts";
@@ -19,6 +25,8 @@ import { shortenGrpcMessage } from "./grpc-message.ts";
 export interface PlainProtocol {
   /** Of the answer. */
   readonly contentType: string;
+  /** Marks an envelope of a request that is no message. */
+  readonly endFlag: number | undefined;
   /** The only message of a request; undefined: it is not one plain message. */
   unwrap(body: Buffer): Buffer | undefined;
   /** Answers with one message and ends. */
@@ -40,17 +48,19 @@ function fromEnvelope(body: Buffer): Buffer | undefined {
   return isOne ? body.subarray(5) : undefined;
 }
 
+/** `end`: writes what comes last, after a last message if there is one. */
 function enveloped(
   contentType: string,
-  end: (response: Http2ServerResponse, error: ConnectError | undefined) => void,
+  endFlag: number | undefined,
+  end: (response: Http2ServerResponse, error: ConnectError | undefined, last?: Buffer) => void,
 ): PlainProtocol {
   const protocol: PlainProtocol = {
     contentType,
+    endFlag,
     unwrap: fromEnvelope,
     answer(response, message) {
       begin(response, protocol);
-      response.write(envelope(message));
-      end(response, undefined);
+      end(response, undefined, envelope(message));
     },
     end(response, error) {
       begin(response, protocol);
@@ -65,26 +75,38 @@ function toTrailers(error: ConnectError | undefined): Headers {
   return error === undefined ? trailers : setTrailerStatus(trailers, error);
 }
 
-const grpc = enveloped("application/grpc+proto", (response, error) => {
+const grpc = enveloped("application/grpc+proto", undefined, (response, error, last) => {
   response.addTrailers(
     error === undefined
       ? { [headerGrpcStatus]: grpcStatusOk }
       : shortenGrpcMessage(Object.fromEntries(toTrailers(error))),
   );
-  response.end();
+  if (last === undefined) response.end();
+  else response.end(last);
 });
 
-const grpcWeb = enveloped("application/grpc-web+proto", (response, error) => {
-  response.end(envelope(trailerSerialize(toTrailers(error)), trailerFlag));
+/** The last envelope, with the last message if there is one. */
+function endWith(response: Http2ServerResponse, last: Buffer | undefined, end: Buffer): void {
+  response.end(last === undefined ? end : Buffer.concat([last, end]));
+}
+
+const webEnd = envelope(trailerSerialize(toTrailers(undefined)), trailerFlag);
+const grpcWeb = enveloped("application/grpc-web+proto", trailerFlag, (response, error, last) => {
+  endWith(
+    response,
+    last,
+    error === undefined ? webEnd : envelope(trailerSerialize(toTrailers(error)), trailerFlag),
+  );
 });
 
-const connectStream = enveloped("application/connect+proto", (response, error) => {
+const connectStream = enveloped("application/connect+proto", endStreamFlag, (response, error, last) => {
   const text = JSON.stringify(endStreamToJson(new Headers(), error, undefined));
-  response.end(envelope(Buffer.from(text), endStreamFlag));
+  endWith(response, last, envelope(Buffer.from(text), endStreamFlag));
 });
 
 const connectUnary: PlainProtocol = {
   contentType: "application/proto",
+  endFlag: undefined,
   unwrap: (body) => body,
   answer(response, message) {
     response.writeHead(200, {
@@ -116,15 +138,8 @@ const ofStreams = new Map([...ofGrpc, ["application/connect+proto", connectStrea
 const ofUnary = new Map([...ofGrpc, ["application/proto", connectUnary]]);
 
 const encodings = ["grpc-encoding", "connect-content-encoding", "content-encoding"];
-const deadlines: Readonly<Record<string, RegExp>> = {
-  "grpc-timeout": /^\d{1,8}[HMSmun]$/,
-  "connect-timeout-ms": /^\d{1,10}$/,
-};
 
-/**
- * undefined: a call that is not of the plain kind: JSON, with compression, or a mistake; and a stream with a deadline. That of a unary
- * call is the client's to keep.
- */
+/** undefined: a call that is not of the plain kind: JSON, with compression, or a mistake. */
 export function plainProtocolOf(
   headers: IncomingHttpHeaders,
   httpVersionMajor: number,
@@ -132,12 +147,23 @@ export function plainProtocolOf(
 ): PlainProtocol | undefined {
   const protocol = (isUnary ? ofUnary : ofStreams).get(headers["content-type"] ?? "");
   if (protocol === grpc && httpVersionMajor < 2) return undefined; // no trailers
-  if (encodings.some((name) => headers[name] !== undefined && headers[name] !== "identity")) return undefined;
-  for (const [name, pattern] of Object.entries(deadlines)) {
-    const given = headers[name];
-    if (given !== undefined && !(isUnary && typeof given === "string" && pattern.test(given)))
-      return undefined;
+  for (const name of encodings) {
+    const encoding = headers[name];
+    if (encoding !== undefined && encoding !== "identity") return undefined;
   }
   if ((headers["connect-protocol-version"] ?? "1") !== "1") return undefined;
   return protocol;
+}
+
+/** How long the client waits, ms; undefined: it does not say. "odd": Connect has something to say about it. */
+export function deadlineOf(
+  headers: IncomingHttpHeaders,
+  protocol: PlainProtocol,
+): number | undefined | "odd" {
+  const isConnect = protocol === connectStream || protocol === connectUnary;
+  const given = headers[isConnect ? "connect-timeout-ms" : "grpc-timeout"];
+  if (given === undefined) return undefined;
+  if (typeof given !== "string") return "odd";
+  const { timeoutMs, error } = (isConnect ? connectTimeout : grpcTimeout)(given, Number.MAX_SAFE_INTEGER);
+  return error === undefined ? timeoutMs : "odd";
 }

@@ -1,6 +1,6 @@
 /** TaskStreamService: one event, many events of a call; sessions are in publish-task-stream.ts. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { AckLevel } from "../../gen/tributary/v1/event_pb.ts";
 import {
   PublishTaskEventsProgressSchema,
@@ -11,8 +11,9 @@ import {
   TaskEventSchema,
   TaskStreamService,
 } from "../../gen/tributary/v1/task_stream_service_pb.ts";
-import { toAccess, toCallOwner } from "../auth/principal.ts";
+import { type Principal, toAccess, toCallOwner } from "../auth/principal.ts";
 import type { Access } from "../core/access.ts";
+import type { CallNotes } from "../core/call-notes.ts";
 import { DomainError } from "../core/errors.ts";
 import { type NewEvent, payloadSize } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -20,7 +21,7 @@ import type { OpenCall, OpenCalls } from "../core/open-call.ts";
 import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
 import { keptTrace, wrongTraceparent } from "../core/traceparent.ts";
 import { accessOf, notesKey, principalOf, traceOf } from "./context.ts";
-import type { DirectCall } from "./direct-calls.ts";
+import type { DirectIntake } from "./direct-calls.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { type PublishTaskStreamDeps, publishTaskStream } from "./publish-task-stream.ts";
 import { invalidReason } from "./validation.ts";
@@ -35,20 +36,29 @@ export interface TaskStreamDeps extends PublishDeps, PublishTaskStreamDeps {
 export function taskStreamService(router: ConnectRouter, deps: TaskStreamDeps): void {
   router.service(TaskStreamService, {
     streamTaskData: (request, context) => streamTaskData(deps, request, accessOf(context), traceOf(context)),
-    publishTaskEvents: (requests, context) => publishTaskEvents(deps, requests, context),
+    publishTaskEvents: (requests, context) =>
+      publishTaskEvents(deps, (until) => untilEnding(requests, until), {
+        principal: principalOf(context),
+        notes: context.values.get(notesKey),
+        signal: context.signal,
+      }),
     publishTaskStream: (requests, context) => publishTaskStream(deps, requests, context),
   });
 }
 
-const { streamTaskData: method } = TaskStreamService.method;
+const { publishTaskEvents: method } = TaskStreamService.method;
 
-/** One event, answered directly: see direct-calls.ts. */
-export const directPublish = (deps: TaskStreamDeps): DirectCall => ({
+/** Many events, answered directly: see direct-calls.ts. */
+export const directPublishing = (deps: TaskStreamDeps): DirectIntake => ({
   method,
-  async serve(input, { principal, notes, response, protocol }) {
-    const request = input as StreamTaskDataRequest;
-    const answer = await streamTaskData(deps, request, toAccess(principal), notes?.trace);
-    protocol.answer(response, toBinary(method.output, create(method.output, answer)));
+  async take(messages, call) {
+    const answer = await publishTaskEvents(
+      deps,
+      (until) => messages(until) as AsyncIterable<PublishTaskEventsRequest>,
+      call,
+    );
+    if (call.notes !== undefined) call.notes.messagesOut = 1;
+    call.protocol.answer(call.response, toBinary(method.output, create(method.output, answer)));
   },
 });
 
@@ -86,38 +96,51 @@ async function streamTaskData(
   };
 }
 
+/** Who publishes. */
+interface Publisher {
+  readonly principal: Principal;
+  readonly notes: CallNotes | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** `messages`: end with the input, or with the signal that they are given. */
 async function publishTaskEvents(
   deps: TaskStreamDeps,
-  requests: AsyncIterable<PublishTaskEventsRequest>,
-  context: HandlerContext,
+  messages: (until: AbortSignal) => AsyncIterable<PublishTaskEventsRequest>,
+  { principal, notes, signal }: Publisher,
 ) {
-  const call = deps.calls.open("writer", toCallOwner(principalOf(context)));
-  const closing = new AbortController();
-  const stopListening = call.onClosing(() => closing.abort());
-  const trace = traceOf(context);
+  const call = deps.calls.open("writer", toCallOwner(principal));
+  // A drain or an expired credential must not wait for the client's next message.
+  const ending = new AbortController();
+  const end = () => ending.abort(endOfCall);
+  const stopListening = call.onClosing(end);
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end);
+  const trace = notes?.trace;
   const publishing = new PublishCall(
     deps,
-    accessOf(context),
+    toAccess(principal),
     {
-      signal: AbortSignal.any([context.signal, closing.signal]),
-      error: () => (context.signal.aborted ? (context.signal.reason as Error) : closedError(call)),
+      signal: ending.signal,
+      error: () => (signal.aborted ? (signal.reason as Error) : closedError(call)),
     },
     trace,
   );
   let taken = 0;
   let producerId: string | undefined;
   try {
-    for await (const request of untilClosing(requests, call, context.signal)) {
+    for await (const request of messages(ending.signal)) {
       producerId ??= request.producerId;
-      taken = await addMessage(deps, publishing, request, producerId, taken, trace, context.signal);
+      taken = await addMessage(deps, publishing, request, producerId, taken, trace, signal);
       if (publishing.failure !== undefined) break;
     }
     if (call.closing !== undefined) publishing.fail(taken, closedError(call));
     // A deadline or a client that left is not the end of the input.
-    if (context.signal.aborted) publishing.fail(taken, context.signal.reason as Error);
+    if (signal.aborted) publishing.fail(taken, signal.reason as Error);
     await publishing.settled();
   } finally {
     stopListening();
+    signal.removeEventListener("abort", end);
     call.end();
   }
   const { totals, failure } = publishing;
@@ -128,7 +151,7 @@ async function publishTaskEvents(
       lastOffset: BigInt(totals.lastOffset),
     };
   }
-  const mapped = toConnectError(failure.error, deps.logBug, context.values.get(notesKey));
+  const mapped = toConnectError(failure.error, deps.logBug, notes);
   mapped.details.push({
     desc: PublishTaskEventsProgressSchema,
     value: {
@@ -139,6 +162,9 @@ async function publishTaskEvents(
   });
   throw mapped;
 }
+
+/** One for all: to make one, with its stack, costs 20 µs a call. */
+const endOfCall = new DOMException("the call has to end", "AbortError");
 
 /** Hands over the valid events of a message up to the first that is not; returns the count over the whole call. */
 async function addMessage(
@@ -232,25 +258,16 @@ function toNewEvent(event: TaskEvent, producerId: string, now: number, trace: st
 }
 
 /**
- * The messages until the call has to end: a drain or an expired credential must not wait for the client's next one. Each
- * round has a promise of its own: racing against one that lasts as long as the call would keep every message until its end.
+ * The messages until the signal. Each round has a promise of its own: racing against one that lasts as long as the call would
+ * keep every message until its end.
  */
-async function* untilClosing<T>(
-  messages: AsyncIterable<T>,
-  call: OpenCall,
-  signal: AbortSignal,
-): AsyncGenerator<T> {
+async function* untilEnding<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   let endRound = () => {};
-  let ended = false;
-  const end = () => {
-    ended = true;
-    endRound();
-  };
-  const stopListening = call.onClosing(end);
+  const end = () => endRound();
   signal.addEventListener("abort", end, { once: true });
   const iterator = messages[Symbol.asyncIterator]();
   try {
-    while (!ended) {
+    while (!signal.aborted) {
       const result = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
         endRound = () => resolve(undefined);
         iterator.next().then(resolve, reject);
@@ -259,7 +276,6 @@ async function* untilClosing<T>(
       yield result.value;
     }
   } finally {
-    stopListening();
     signal.removeEventListener("abort", end);
   }
 }

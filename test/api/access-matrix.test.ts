@@ -3,7 +3,6 @@
  * from the descriptors, so an RPC that is new is in the matrix, and fails it until the table has it.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { once } from "node:events";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -39,7 +38,7 @@ import {
 } from "./access-table.ts";
 import { call, everyRpc, type Rpc, requestFor, type Subjects } from "./every-rpc.ts";
 import { sse } from "./sse-client.ts";
-import { newWorkflow, publish, token } from "./trees.ts";
+import { newSession, newWorkflow, publish, remember, token } from "./trees.ts";
 
 const server = useServer();
 const rpcs = await everyRpc();
@@ -82,36 +81,6 @@ const ending = [
   "CloseSession",
   "DeleteVariable",
 ];
-
-/** One whose call has ended without a word. */
-async function newSession({ tasks }: Clients, workflowId: string): Promise<string> {
-  const leave = new AbortController();
-  async function* requests() {
-    yield { operation: { case: "init" as const, value: { workflowId, session: {} } } };
-    await once(leave.signal, "abort");
-  }
-  try {
-    for await (const { reply } of tasks.publishTaskStream(requests(), { signal: leave.signal })) {
-      if (reply?.message.case === "initAck") return reply.message.value.sessionId;
-    }
-    throw new Error("the session did not begin");
-  } finally {
-    leave.abort();
-  }
-}
-
-/** What GetObservation looks for. */
-async function remember({ memory }: Clients): Promise<void> {
-  async function* requests() {
-    yield { operation: { case: "init" as const, value: { session: {} } } };
-    const observations = [{ observationId: "o", content: "c" }];
-    yield { operation: { case: "batch" as const, value: { firstSequence: 1n, observations } } };
-    yield { operation: { case: "close" as const, value: { drain: true } } };
-  }
-  for await (const _ of memory.observeStream(requests())) {
-    // to its end
-  }
-}
 
 async function subjectsOf(clients: Clients, tenantSlug: string): Promise<Subjects> {
   const workflowId = await newWorkflow(clients);

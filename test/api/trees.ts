@@ -1,4 +1,5 @@
 /** Workflows and events to test with. */
+import { once } from "node:events";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Event, EventType } from "../../gen/tributary/v1/event_pb.ts";
 import type { ReadEventsRequestSchema } from "../../gen/tributary/v1/event_stream_service_pb.ts";
@@ -91,4 +92,34 @@ export async function inLots<T>(count: number, call: (index: number) => Promise<
     answers.push(...(await Promise.all(repeat(Math.min(100, count - first), (i) => call(first + i)))));
   }
   return answers;
+}
+
+/** One whose call has ended without a word. */
+export async function newSession({ tasks }: Clients, workflowId: string): Promise<string> {
+  const leave = new AbortController();
+  async function* requests() {
+    yield { operation: { case: "init" as const, value: { workflowId, session: {} } } };
+    await once(leave.signal, "abort");
+  }
+  try {
+    for await (const { reply } of tasks.publishTaskStream(requests(), { signal: leave.signal })) {
+      if (reply?.message.case === "initAck") return reply.message.value.sessionId;
+    }
+    throw new Error("the session did not begin");
+  } finally {
+    leave.abort();
+  }
+}
+
+/** Stores an observation `o` in the space `default`. */
+export async function remember({ memory }: Clients): Promise<void> {
+  async function* requests() {
+    yield { operation: { case: "init" as const, value: { session: {} } } };
+    const observations = [{ observationId: "o", content: "c" }];
+    yield { operation: { case: "batch" as const, value: { firstSequence: 1n, observations } } };
+    yield { operation: { case: "close" as const, value: { drain: true } } };
+  }
+  for await (const _ of memory.observeStream(requests())) {
+    // to its end
+  }
 }

@@ -1,10 +1,7 @@
 /**
- * A call that is answered without Connect's layers is answered as Connect does it: each is made twice, once plain and once with
- * a query behind its path, which only Connect takes, and bytes, headers and trailers are compared. Which of the two answered
- * shows in the encoding that Connect offers for its answer, though it uses none.
+ * A call that is answered without Connect's layers is answered as Connect does it: each is made both ways, and bytes, headers and
+ * trailers are compared.
  */
-import { request as http1 } from "node:http";
-import { connect as http2 } from "node:http2";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventType, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
@@ -16,53 +13,21 @@ import {
 import { StreamTaskDataRequestSchema } from "../../gen/tributary/v1/task_stream_service_pb.ts";
 import { newWorkflow, publish, token } from "../api/trees.ts";
 import { useServer } from "../support/server.ts";
+import {
+  type Case,
+  call,
+  closeSessions,
+  compare,
+  envelope,
+  judge,
+  ofStreams,
+  ofUnary,
+  type Way,
+} from "./both-ways.ts";
 
 const server = useServer();
-
-interface Answer {
-  readonly status: number | undefined;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: string;
-  readonly trailers: Readonly<Record<string, unknown>>;
-}
-
-interface Way {
-  readonly version: 1 | 2;
-  readonly type: string;
-  readonly accepts: string;
-  /** Names the encoding that Connect would use; undefined: it does not say. */
-  readonly offers: string | undefined;
-  readonly more: Readonly<Record<string, string>>;
-  /** Messages have no envelope. */
-  readonly bare?: true;
-}
-const grpc = { accepts: "grpc-accept-encoding", offers: "grpc-encoding", more: { te: "trailers" } };
-const connect = { more: { "connect-protocol-version": "1" } };
-const stream = { ...connect, accepts: "connect-accept-encoding", offers: "connect-content-encoding" };
-const unary = { ...connect, accepts: "accept-encoding", offers: undefined, bare: true } as const;
-const ofGrpc: readonly (readonly [string, Way])[] = [
-  ["gRPC", { ...grpc, version: 2, type: "application/grpc" }],
-  ["gRPC, named", { ...grpc, version: 2, type: "application/grpc+proto" }],
-  ["gRPC-Web, HTTP/2", { ...grpc, version: 2, type: "application/grpc-web+proto" }],
-  ["gRPC-Web, HTTP/1.1", { ...grpc, version: 1, type: "application/grpc-web+proto" }],
-];
-const ofStreams: readonly (readonly [string, Way])[] = [
-  ...ofGrpc,
-  ["Connect, HTTP/2", { ...stream, version: 2, type: "application/connect+proto" }],
-  ["Connect, HTTP/1.1", { ...stream, version: 1, type: "application/connect+proto" }],
-];
-const ofUnary: readonly (readonly [string, Way])[] = [
-  ...ofGrpc,
-  ["Connect, HTTP/2", { ...unary, version: 2, type: "application/proto" }],
-  ["Connect, HTTP/1.1", { ...unary, version: 1, type: "application/proto" }],
-];
-
-const envelope = (message: Uint8Array, { flags = 0, size = message.byteLength } = {}) => {
-  const head = Buffer.alloc(5);
-  head[0] = flags;
-  head.writeUInt32BE(size, 1);
-  return Buffer.concat([head, message]);
-};
+/** The server as the calls see it. */
+const there = () => ({ url: server.url, key: server.acme.key });
 
 let ended = "";
 let foreign = "";
@@ -79,14 +44,6 @@ const workflow = (workflowId: string, options = {}) =>
   envelope(
     toBinary(StreamWorkflowRequestSchema, create(StreamWorkflowRequestSchema, { workflowId, options })),
   );
-
-interface Case {
-  readonly method?: string;
-  readonly body: (way: Way) => Buffer;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Connect answers the plain call too. */
-  readonly isOdd?: true;
-}
 
 const cases: Readonly<Record<string, Case>> = {
   "a workflow that has ended": { body: () => workflow(ended) },
@@ -159,104 +116,18 @@ const cases: Readonly<Record<string, Case>> = {
   "more than may be sent": { body: () => envelope(Buffer.alloc(5_000_000)), isOdd: true },
 };
 
-const sessions = new Map<string, ReturnType<typeof http2>>();
-afterAll(() => {
-  for (const session of sessions.values()) session.close();
-});
-
-function overHttp2(headers: Record<string, string>, body: Buffer): Promise<Answer> {
-  let session = sessions.get(server.url);
-  if (session === undefined) {
-    session = http2(server.url, { maxSessionMemory: 100 }); // else the client refuses its own large messages
-    sessions.set(server.url, session);
-  }
-  const stream = session.request({ ":method": "POST", ...headers });
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let head: Record<string, unknown> = {};
-    let trailers = {};
-    stream.on("response", (found) => {
-      head = { ...found };
-    });
-    stream.on("trailers", (found) => {
-      trailers = { ...found };
-    });
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("end", () =>
-      resolve({
-        status: head[":status"] as number,
-        headers: head,
-        body: Buffer.concat(chunks).toString("latin1"),
-        trailers,
-      }),
-    );
-    stream.on("error", reject);
-    stream.end(body);
-  });
-}
-
-function overHttp1(
-  { ":path": path = "", ...headers }: Record<string, string>,
-  body: Buffer,
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sending = http1(`${server.url}${path}`, { method: "POST", headers, agent: false }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("end", () =>
-        resolve({
-          status: response.statusCode,
-          headers: response.headers,
-          body: Buffer.concat(chunks).toString("latin1"),
-          trailers: response.trailers,
-        }),
-      );
-    });
-    sending.on("error", reject);
-    sending.end(body);
-  });
-}
-
-async function call(way: Way, path: string, { body, headers: own }: Case): Promise<Answer> {
-  const headers: Record<string, string> = {
-    ":path": path,
-    "content-type": way.type,
-    authorization: `Bearer ${server.acme.key}`,
-    "x-request-id": "of-the-test",
-    [way.accepts]: "gzip",
-    ...way.more,
-    ...own,
-  };
-  if (headers["authorization"] === "") delete headers["authorization"];
-  return way.version === 2 ? overHttp2(headers, body(way)) : overHttp1(headers, body(way));
-}
-
-/** Who answered, and the answer without what may differ. */
-function judge({ headers, ...answer }: Answer, { offers }: Way) {
-  const { date: _, [offers ?? ""]: encoding, ...rest } = headers;
-  return { byConnect: encoding !== undefined, answer: { ...answer, headers: rest } };
-}
-
-async function compare(way: Way, path: string, one: Case): Promise<void> {
-  const plain = judge(await call(way, path, one), way);
-  const other = judge(await call(way, `${path}?connect`, one), way);
-  expect(plain.answer).toEqual(other.answer);
-  if (way.offers !== undefined) {
-    expect([plain.byConnect, other.byConnect]).toEqual([one.isOdd === true, true]);
-  }
-}
+afterAll(closeSessions);
 
 describe.each(ofStreams)("a stream over %s", (_name, way) => {
-  test.each(Object.entries(cases))("%s", (_name, one) =>
-    compare(way, `/tributary.v1.EventStreamService/${one.method ?? "StreamWorkflow"}`, one),
-  );
+  test.each(Object.entries(cases))("%s", async (_name, one) => {
+    await compare(there(), way, `/tributary.v1.EventStreamService/${one.method ?? "StreamWorkflow"}`, one);
+  });
 
   test("a deadline is Connect's to keep", async () => {
-    for (const headers of [{ "grpc-timeout": "9S" }, { "connect-timeout-ms": "9000" }]) {
-      const path = "/tributary.v1.EventStreamService/StreamWorkflow";
-      const answer = await call(way, path, { body: () => workflow(ended), headers });
-      expect(judge(answer, way).byConnect).toBe(true);
-    }
+    const headers = { "grpc-timeout": "9S", "connect-timeout-ms": "9000" };
+    const path = "/tributary.v1.EventStreamService/StreamWorkflow";
+    const answer = await call(there(), way, path, { body: () => workflow(ended), headers });
+    expect(judge(answer, way).byConnect).toBe(true);
   });
 });
 
@@ -319,7 +190,7 @@ const unaryCases: Readonly<Record<string, Case>> = {
 describe.each(ofUnary)("an event over %s", (_name, way) => {
   test.each(Object.entries(unaryCases))("%s", async (_name, one) => {
     const path = "/tributary.v1.TaskStreamService/StreamTaskData";
-    await call(way, path, one); // whatever is stored once is stored now
-    await compare(way, path, one);
+    await call(there(), way, path, one); // whatever is stored once is stored now
+    await compare(there(), way, path, one);
   });
 });
