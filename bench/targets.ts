@@ -7,12 +7,12 @@ import type { Bench, Measurable } from "./bench.ts";
 import { tenant } from "./databases.ts";
 import type { Address } from "./load/connections.ts";
 import type { Feed } from "./load/feed.ts";
+import type { Usage } from "./measure/usage.ts";
 import { missingPackage } from "./needs.ts";
+import type { Child } from "./processes/spawn.ts";
 import type { Observed } from "./processes/tributary-server.ts";
 
-export interface Target {
-  readonly server: Measurable;
-  readonly address: Address;
+export interface Target extends Instance {
   /** Where readers go, if not by gRPC to the same address. */
   readonly feed?: Feed | undefined;
   readonly apiKey: string;
@@ -31,6 +31,15 @@ export interface Target {
 export interface Instance {
   readonly server: Measurable;
   readonly address: Address;
+  /** Of Tributary: drains it, ends its measuring phase, and starts another one at its address, whose phase begins. */
+  replace?(): Promise<Replaced>;
+}
+
+export interface Replaced {
+  readonly drainMs: number;
+  /** Of the one that is gone. */
+  readonly usage: Usage;
+  readonly by: Instance;
 }
 
 /** All instances of a target. */
@@ -45,6 +54,8 @@ export interface TargetOptions {
   readonly overNats?: number | undefined;
   /** For Tributary: what looks on. */
   readonly observed?: Observed | undefined;
+  /** For Tributary: how long a drain may take, ms; absent: 0. */
+  readonly drainMs?: number | undefined;
 }
 
 export const targets = {
@@ -75,8 +86,9 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
   const databaseUrl = options.databaseUrl ?? (await bench.database());
   const nats = options.overNats === undefined ? undefined : await bench.spawn("nats server", undefined);
   const natsUrl = await nats?.call("url");
-  const start = () =>
-    bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl, observed: options.observed });
+  const { observed, drainMs } = options;
+  const start = (port?: number) =>
+    bench.spawn("tributary server", { databaseUrl, adminKey, natsUrl, observed, drainMs, port });
   const server = await start();
   const url = await server.call("url");
   const admin = createTributaryClient({ baseUrl: url, credential: adminKey });
@@ -84,15 +96,28 @@ async function openTributary(bench: Bench, options: TargetOptions): Promise<Targ
   const { key } = await admin.admin.createApiKey({ tenantSlug: tenant, roles });
   admin.close();
   const headers = { authorization: `Bearer ${key}` };
+  const instance = (at: Child<"tributary server">, address: Address): Instance => ({
+    server: at,
+    address,
+    async replace() {
+      const began = performance.now();
+      await at.call("drain");
+      const drainMs = performance.now() - began;
+      const { usage } = await at.own("end");
+      await at.stop();
+      const next = await start(Number(new URL(address.url).port));
+      await next.own("begin", false);
+      return { drainMs, usage, by: instance(next, address) };
+    },
+  });
   const others: Instance[] = [];
   for (let i = 1; i < (options.overNats ?? 1); i += 1) {
     const other = await start();
-    others.push({ server: other, address: { url: await other.call("url"), headers } });
+    others.push(instance(other, { url: await other.call("url"), headers }));
   }
   return {
-    server,
+    ...instance(server, { url, headers }),
     others,
-    address: { url, headers },
     apiKey: key,
     workflows: (count) =>
       each(

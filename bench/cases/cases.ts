@@ -11,6 +11,7 @@ import { multiplex } from "./multiplex.ts";
 import { observability } from "./observability.ts";
 import { publish } from "./publish.ts";
 import { replay } from "./replay.ts";
+import { rollingRestart } from "./rolling-restart.ts";
 import { sessions } from "./sessions.ts";
 import { slowReader } from "./slow-reader.ts";
 import { streams } from "./streams.ts";
@@ -36,5 +37,6 @@ export const cases: readonly Case[] = [
   streams,
   growth,
   instances,
+  rollingRestart,
   observability,
 ];

@@ -15,6 +15,10 @@ export interface ServerOptions {
   /** Absent: the bus in memory. */
   readonly natsUrl?: string | undefined;
   readonly observed?: Observed | undefined;
+  /** Absent: any free one. */
+  readonly port?: number | undefined;
+  /** How long a drain may take, ms. Absent: a run is over when its figures are read, and nobody needs a slow farewell. */
+  readonly drainMs?: number | undefined;
 }
 
 /**
@@ -23,24 +27,26 @@ export interface ServerOptions {
  */
 export type Observed = "all" | "traced" | "not";
 
-export async function open({ databaseUrl, adminKey, natsUrl, observed }: ServerOptions) {
+export async function open(options: ServerOptions) {
+  const { databaseUrl, adminKey, natsUrl, observed, port = 0, drainMs = 0 } = options;
   const receiver = observed === "traced" ? await openReceiver() : undefined;
   const server = await startServer(
     readConfig({
       DATABASE_URL: databaseUrl,
       NATS_URL: natsUrl,
       TRIBUTARY_ADMIN_KEY: adminKey,
-      PORT: "0",
+      PORT: String(port),
       LOG_LEVEL: observed === undefined ? "error" : observed === "not" ? "silent" : "info",
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver?.url,
-      // A run is over when its figures are read: nobody needs a slow farewell.
-      DRAIN_TIMEOUT_MS: "0",
+      DRAIN_TIMEOUT_MS: String(drainMs),
     }),
     observed === "not" ? { unobserved: true } : {},
   );
   return {
     methods: {
       url: async () => server.url,
+      /** As at SIGTERM. */
+      drain: () => server.close(),
       /** The time when no call and no stream was open any more. Fails after so long. */
       async untilQuiet(limitMs: number): Promise<number> {
         const deadline = nowUs() + limitMs * 1000;

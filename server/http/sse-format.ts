@@ -43,18 +43,6 @@ export function toSse(message: FollowMessage): string {
   }
 }
 
-/** The bytes of a message of events, made once for all readers that get the same batch. */
-export function toSseBytes(events: readonly SentEvent[]): Buffer {
-  let bytes = messages.get(events);
-  if (bytes === undefined) {
-    bytes = Buffer.from(toSse({ kind: "events", events }));
-    messages.set(events, bytes);
-  }
-  return bytes;
-}
-
-const messages = new WeakMap<readonly SentEvent[], Buffer>();
-
 /** One text for all readers that get the entry from the same window. */
 const records = new WeakMap<SentEvent, string>();
 

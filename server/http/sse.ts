@@ -16,7 +16,8 @@ import { type LogBug, toConnectError } from "../rpc/error-mapping.ts";
 import { clientLeft, roomIn, sinkOf } from "../rpc/response-sink.ts";
 import { answerError } from "./answer.ts";
 import { securityHeaders } from "./security-headers.ts";
-import { toSse, toSseBytes } from "./sse-format.ts";
+import { takeOverChunks } from "./shared-chunks.ts";
+import { chunkedBody, plainBody } from "./sse-body.ts";
 
 export interface SseDeps extends SubscribeDeps {
   readonly authenticator: Authenticator;
@@ -55,7 +56,9 @@ export async function serveSse(
         `tenant ${JSON.stringify(slug)} of the path is not that of the credential`,
       );
     }
-    const sink = sinkOf(response, toSseBytes, notes);
+    // Which of them is known with the head; the sink comes after it.
+    let body = plainBody;
+    const sink = sinkOf(response, (events) => body.ofEvents(events), notes);
     messages = subscribe(deps, access, toCallOwner(principal), target, options, left.signal, sink);
     const first = await messages.next();
     if (first.done === true) return; // the client has left
@@ -79,11 +82,13 @@ export async function serveSse(
       response.end();
       return;
     }
+    if (takeOverChunks(response)) body = chunkedBody;
     for (let next: IteratorResult<FollowMessage> = first; next.done !== true; next = await messages.next()) {
       notes?.sent(next.value.kind === "events" ? next.value.events : undefined);
-      if (!response.write(toSse(next.value))) await roomIn(response, left.signal);
+      if (!response.write(body.of(next.value))) await roomIn(response, left.signal);
     }
-    response.end();
+    if (body.end === undefined) response.end();
+    else response.end(body.end);
   } catch (error) {
     const mapped = toConnectError(error, deps.logBug, notes);
     // After the 200 an error can only break the connection; EventSource then comes back with its position.
