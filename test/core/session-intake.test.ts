@@ -61,9 +61,10 @@ test("a number beyond 2^53-1 is no gap but a mistake, whose answer can be writte
   const { taken, answers } = send(intake, 2 ** 64, 2);
   expect(taken).toEqual([]);
   expect(answers).toMatchObject([{ code: RejectionCode.BAD_MESSAGE, sequence: 0, expectedSequence: 1 }]);
-  expect(send(intake, Number.MAX_SAFE_INTEGER, 1).answers).toMatchObject([
-    { code: RejectionCode.BAD_MESSAGE },
-  ]);
+  const last = Number.MAX_SAFE_INTEGER;
+  expect(send(intake, last, 2).answers).toMatchObject([{ code: RejectionCode.BAD_MESSAGE }]);
+  const gap = new Intake(0, 1000, 1000);
+  expect(send(gap, last, 1).answers).toMatchObject([{ code: RejectionCode.SEQUENCE_GAP, sequence: last }]);
   // It ended nothing, and nothing is dropped after it.
   expect(send(intake, 1, 2).taken).toEqual([1, 2]);
 });

@@ -123,7 +123,7 @@ export class Intake {
 
   #badBatch(first: number, length: number): string | undefined {
     if (first < 1) return `first_sequence: must be at least 1, found ${first}`;
-    if (first + length > Number.MAX_SAFE_INTEGER) {
+    if (first > Number.MAX_SAFE_INTEGER - Math.max(0, length - 1)) {
       return `first_sequence: numbers go up to ${Number.MAX_SAFE_INTEGER}, found ${first}; send ${this.expected} next`;
     }
     if (length === 0) return "the batch holds no entry; leave such a message out";
