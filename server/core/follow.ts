@@ -318,6 +318,7 @@ class Reader implements ScopeReader {
     // First, so that the database reads the next page while this one is encoded and written.
     this.#readAhead();
     await this.#live.writeTurns.take(this.#signal);
+    if (this.#signal.aborted) return;
     yield this.#events(events, "store");
   }
 

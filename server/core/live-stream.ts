@@ -20,7 +20,7 @@ export interface LiveStreamDeps {
   /** Where readers that are behind get their pages; absent: the store. */
   readonly history?: Pick<EventStore, "readPage">;
   /** When those write what they got; absent: this stream's own. */
-  readonly writeTurns?: WriteTurns;
+  readonly writeTurns?: Pick<WriteTurns, "take">;
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents">;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -34,7 +34,7 @@ export class LiveStream {
   readonly traffic: StreamTraffic;
   /** What readers that are behind the window read. */
   readonly pages: SharedPages;
-  readonly writeTurns: WriteTurns;
+  readonly writeTurns: Pick<WriteTurns, "take">;
   /** As of the last tail check: when that was, ms, and up to where retention has removed entries. */
   checkedMs = 0;
   floor = 0;

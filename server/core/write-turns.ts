@@ -7,17 +7,26 @@ import { Fifo } from "./fifo.ts";
 
 interface Waiting {
   readonly signal: AbortSignal;
-  resolve(): void;
+  readonly given: () => void;
 }
 
 export class WriteTurns {
   readonly #waiting = new Fifo<Waiting>();
   #isDue = false;
 
-  /** Never in the turn of the event loop in which it is asked for: what was asked of others before leaves first. */
+  /**
+   * Never in the turn of the event loop in which it is asked for: what was asked of others before leaves first. At once when the
+   * signal is aborted.
+   */
   take(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#waiting.push({ signal, resolve });
+      const given = () => {
+        signal.removeEventListener("abort", given);
+        resolve();
+      };
+      signal.addEventListener("abort", given);
+      this.#waiting.push({ signal, given });
       if (this.#isDue) return;
       this.#isDue = true;
       setImmediate(this.#next);
@@ -27,7 +36,7 @@ export class WriteTurns {
   /** Who has left does not write: that takes no turn. */
   readonly #next = (): void => {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      next.resolve();
+      next.given();
       if (!next.signal.aborted) break;
     }
     this.#isDue = this.#waiting.length > 0;
