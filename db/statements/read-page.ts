@@ -122,7 +122,7 @@ async function run(pool: Pool, query: PageQuery, weighed: boolean): Promise<Foun
 }
 
 /** Its columns are read above, in their order. The head has no task. */
-export function toStatement(query: PageQuery, weighed: boolean): string {
+function toStatement(query: PageQuery, weighed: boolean): string {
   const { types, tasks, subtree, descending } = query;
   const stream = literal.uuid(query.streamId);
   const workflow = query.workflowId === undefined ? undefined : literal.uuid(query.workflowId);
