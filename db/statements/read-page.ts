@@ -12,11 +12,10 @@
  *
  * What lies at or below the floor is not read, whether its rows are there yet or not.
  *
- * Text payloads come as text: the driver knows only the text format, in which bytes are hex, twice as long and slow to
- * parse. Text that holds U+0000, which Postgres has no text for, comes as bytes.
+ * Rows come in binary (copy-out.ts): a page of 1,000 entries of 100 bytes takes half of what it took as text.
  */
-import pg from "pg";
-import type { Queryable } from "../pool.ts";
+import { type BinaryRow, copyOut, literal } from "../copy-out.ts";
+import type { Pool } from "../pool.ts";
 
 /** Entries looked at for one filtered page. */
 const candidates = 10_000;
@@ -62,132 +61,145 @@ export interface PageRows {
   readonly stoppedAt: number | undefined;
 }
 
-/** What the payload column of a row holds. */
-const Kind = { head: -1, none: 0, text: 1, bytes: 2, textAsBytes: 3, withheld: 4 } as const;
-
-export async function readPage(db: Queryable, query: PageQuery): Promise<PageRows | undefined> {
-  const light = await run(db, query, false);
-  return toPageRows(
-    light.some((row) => row[6] === Kind.withheld) ? await run(db, query, true) : light,
-    query,
-  );
+export async function readPage(pool: Pool, query: PageQuery): Promise<PageRows | undefined> {
+  const light = await run(pool, query, false);
+  return toPageRows(light.withheld ? await run(pool, query, true) : light, query);
 }
 
-/** The head is tail, floor, …, the last candidate, its kind, were there as many as the bound; others: see the query. */
-type Row = [offset: number, ...unknown[]];
+interface Head {
+  readonly tailOffset: number;
+  readonly floorOffset: number;
+  /** Of a filtered page: the last entry looked at, and whether there may be more beyond it. */
+  readonly lastCandidate: number | undefined;
+  readonly isFull: boolean;
+}
 
-async function run(db: Queryable, query: PageQuery, weighed: boolean): Promise<Row[]> {
-  const byWorkflow = query.workflowId !== undefined && !query.subtree;
-  const filtered = query.subtree || query.types !== undefined || query.tasks !== undefined;
-  const order = query.descending ? "desc" : "asc";
-  const from = "greatest($2, (select max(floor_offset) from stream_floor where stream_id = $1))";
-  const bound = query.descending
-    ? `e."offset" > ${from} and e."offset" < $3`
-    : `e."offset" > ${from} and e."offset" <= $3`;
-  const base = byWorkflow ? "e.workflow_id = $4 and e.stream_id = $1" : "e.stream_id = $1";
+interface Found {
+  head: Head | undefined;
+  readonly rows: EventRow[];
+  /** How many matched: of a weighed page, which may have fewer. */
+  matched: number | undefined;
+  /** A payload is missing because the page was not weighed. */
+  withheld: boolean;
+}
+
+async function run(pool: Pool, query: PageQuery, weighed: boolean): Promise<Found> {
+  const found: Found = { head: undefined, rows: [], matched: undefined, withheld: false };
+  let last: EventRow | undefined;
+  await copyOut(pool, toStatement(query, weighed), (row) => {
+    const taskExecutionId = row.text(last?.taskExecutionId);
+    if (taskExecutionId === undefined) {
+      found.head = toHead(row);
+      return;
+    }
+    const offset = row.int8() as number;
+    found.matched = row.int8();
+    const sequence = row.int8() as number;
+    const type = row.int2() as number;
+    const workflowId = row.uuid() ?? "";
+    const producerId = row.text(last?.producerId) as string;
+    const timestampMs = row.int8() as number;
+    const recordedMs = row.int8() as number;
+    const traceparent = toTraceparent(row.bytes());
+    const payloadSize = row.int4();
+    const payload = row.boolean() ? row.text() : row.bytes();
+    if (payload === undefined && payloadSize !== undefined) found.withheld = true;
+    last = {
+      offset,
+      workflowId,
+      taskExecutionId,
+      producerId,
+      sequence,
+      type,
+      payload,
+      timestampMs,
+      recordedMs,
+      traceparent,
+    };
+    found.rows.push(last);
+  });
+  return found;
+}
+
+/** Its columns are read above, in their order. The head has no task. */
+function toStatement(query: PageQuery, weighed: boolean): string {
+  const { types, tasks, subtree, descending } = query;
+  const stream = literal.uuid(query.streamId);
+  const workflow = query.workflowId === undefined ? undefined : literal.uuid(query.workflowId);
+  const limit = literal.integer(query.limit);
+  const filtered = subtree || types !== undefined || tasks !== undefined;
+  const order = descending ? "desc" : "asc";
+  const from = `greatest(${literal.integer(query.from)}, (select max(floor_offset) from stream_floor where stream_id = ${stream}))`;
+  const bound = `e."offset" > ${from} and e."offset" ${descending ? "<" : "<="} ${literal.integer(query.to)}`;
+  const base =
+    workflow === undefined || subtree
+      ? `e.stream_id = ${stream}`
+      : `e.workflow_id = ${workflow} and e.stream_id = ${stream}`;
+  const tests = [
+    subtree &&
+      `exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = ${stream} and w.path @> array[${workflow}])`,
+    types && `e.type = any (array[${types.map(literal.integer).join()}]::smallint[])`,
+    tasks && `e.task_execution_id = any (array[${tasks.map(literal.text).join()}]::text[])`,
+  ].filter((test) => typeof test === "string");
   const candidate = `candidate as materialized (
       select e."offset", e.workflow_id, e.task_execution_id, e.type from event e
        where ${base} and ${bound} order by e."offset" ${order} limit ${candidates}
     ), hit as materialized (
-      select e."offset" from candidate e
-       where ${query.subtree ? "exists (select from workflow w where w.workflow_id = e.workflow_id and w.stream_id = $1 and w.path @> array[$4::uuid])" : "true"}
-         and ($7::smallint[] is null or e.type = any ($7)) and ($8::text[] is null or e.task_execution_id = any ($8))
-       order by e."offset" ${order} limit $5
+      select e."offset" from candidate e where ${tests.join(" and ")} order by e."offset" ${order} limit ${limit}
     )`;
   const matched = filtered
-    ? `select e.* from hit join event e on e.stream_id = $1 and e."offset" = hit."offset" order by e."offset" ${order}`
-    : `select e.* from event e where ${base} and ${bound} order by e."offset" ${order} limit $5`;
+    ? `select e.* from hit join event e on e.stream_id = ${stream} and e."offset" = hit."offset" order by e."offset" ${order}`
+    : `select e.* from event e where ${base} and ${bound} order by e."offset" ${order} limit ${limit}`;
   const picked = weighed
     ? `select m.* from (
          select m.*, count(*) over () as matched, sum(octet_length(payload)) over (order by "offset" ${order} rows unbounded preceding) as bytes,
                 row_number() over (order by "offset" ${order}) as no
            from (${matched}) as m
-       ) as m where bytes is null or bytes <= $6 or no = 1 order by "offset" ${order}`
+       ) as m where bytes is null or bytes <= ${literal.integer(query.maxBytes)} or no = 1 order by "offset" ${order}`
     : matched;
-  // The order of the cases spares a large payload, which lies elsewhere, from being fetched.
-  const kind = `case when payload is null then ${Kind.none}
-      ${weighed ? "" : `when octet_length(payload) > $6::int / $5::int then ${Kind.withheld}`}
-      when not payload_is_text then ${Kind.bytes}
-      when position('\\x00'::bytea in payload) > 0 then ${Kind.textAsBytes} else ${Kind.text} end`;
-  const text = `${filtered ? `with ${candidate}` : ""}
-    select s.next_offset - 1, coalesce(f.floor_offset, 0), null::uuid, null::text, null::text,
-           ${filtered ? `(select ${query.descending ? "min" : "max"}("offset") from candidate)` : "null::bigint"}, ${Kind.head},
-           null::text, null::bytea, ${filtered ? `(select count(*) >= ${candidates} from candidate)` : "false"}::int,
-           null::bigint, null::bigint, null::text
-      from stream s left join stream_floor f using (stream_id)
-     where s.stream_id = $1 and ($4::uuid is null or $4 is not null)
+  const share = literal.integer(Math.floor(query.maxBytes / query.limit));
+  // A large payload lies elsewhere: its size is known without it.
+  const payload = weighed ? "payload" : `case when octet_length(payload) <= ${share} then payload end`;
+  return `${filtered ? `with ${candidate}` : ""}
+    select null::text, s.next_offset - 1, coalesce(f.floor_offset, 0),
+           ${filtered ? `(select ${descending ? "min" : "max"}("offset") from candidate)` : "null::bigint"},
+           ${filtered ? `(select count(*) >= ${candidates} from candidate)::int` : "0"}::smallint,
+           null::uuid, null::text, null::bigint, null::bigint, null::bytea, null::int, null::boolean, null::bytea
+      from stream s left join stream_floor f using (stream_id) where s.stream_id = ${stream}
     union all (
-      select "offset", ${weighed ? "matched" : "null::bigint"}, workflow_id, task_execution_id, producer_id, sequence, kind,
-             case when kind = ${Kind.text} then convert_from(payload, 'UTF8') end,
-             case when kind in (${Kind.bytes}, ${Kind.textAsBytes}) then payload end,
-             type, timestamp_ms, recorded_ms, encode(trace_context, 'hex')
-        from (select *, ${kind} as kind from (${picked}) as p offset 0) as k
+      select task_execution_id, "offset", ${weighed ? "matched" : "null::bigint"}, sequence, type,
+             workflow_id, producer_id, timestamp_ms, recorded_ms, trace_context,
+             octet_length(payload), payload_is_text, ${payload}
+        from (${picked}) as p
     )`;
-  const { rows } = await db.query({
-    name: `read_page_${byWorkflow ? "workflow" : query.subtree ? "subtree" : "stream"}_${filtered ? "filtered" : "all"}_${order}_${weighed ? "weighed" : "light"}`,
-    text,
-    values: [
-      query.streamId,
-      query.from,
-      query.to,
-      query.workflowId ?? null,
-      query.limit,
-      query.maxBytes,
-      ...(filtered ? [query.types ?? null, query.tasks ?? null] : []),
-    ],
-    rowMode: "array",
-    types: {
-      getTypeParser: (oid: number) => (oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid)),
-    },
-  } as pg.QueryArrayConfig);
-  return rows as unknown as Row[];
 }
 
-function toPageRows(found: Row[], query: PageQuery): PageRows | undefined {
-  const at = found.findIndex((row) => row[6] === Kind.head);
-  const head = found[at];
+const toHead = (row: BinaryRow): Head => ({
+  tailOffset: row.int8() as number,
+  floorOffset: row.int8() as number,
+  lastCandidate: row.int8(),
+  isFull: row.int2() === 1,
+});
+
+function toPageRows({ head, rows, matched = rows.length }: Found, query: PageQuery): PageRows | undefined {
   if (head === undefined) return undefined;
-  found.splice(at, 1);
   // A union all promises no order, though it keeps it: checked, not believed.
   const direction = query.descending ? -1 : 1;
-  if (found.some((row, i) => i > 0 && (row[0] - (found[i - 1] as Row)[0]) * direction < 0)) {
-    found.sort((a, b) => (a[0] - b[0]) * direction);
+  if (rows.some((row, i) => i > 0 && (row.offset - (rows[i - 1] as EventRow).offset) * direction < 0)) {
+    rows.sort((a, b) => (a.offset - b.offset) * direction);
   }
-  const rows = found.map(toEventRow);
-  const matched = (found[0]?.[1] as number | null | undefined) ?? rows.length;
   const cut = rows.length < matched || rows.length >= query.limit;
-  const full = head[9] === 1;
   return {
-    tailOffset: head[0],
-    floorOffset: head[1] as number,
+    tailOffset: head.tailOffset,
+    floorOffset: head.floorOffset,
     rows,
-    stoppedAt: cut ? rows.at(-1)?.offset : full ? (head[5] as number) : undefined,
+    stoppedAt: cut ? rows.at(-1)?.offset : head.isFull ? head.lastCandidate : undefined,
   };
 }
 
-function toEventRow(row: Row): EventRow {
-  const kind = row[6];
-  return {
-    offset: row[0],
-    workflowId: (row[2] as string | null) ?? "",
-    taskExecutionId: row[3] as string,
-    producerId: row[4] as string,
-    sequence: row[5] as number,
-    type: row[9] as number,
-    payload:
-      kind === Kind.text
-        ? (row[7] as string)
-        : kind === Kind.bytes
-          ? (row[8] as Buffer)
-          : kind === Kind.textAsBytes
-            ? (row[8] as Buffer).toString("utf8")
-            : undefined,
-    timestampMs: row[10] as number,
-    recordedMs: row[11] as number,
-    traceparent: toTraceparent(row[12] as string | null),
-  };
+/** From 16 bytes of trace id, 8 of span id, 1 of flags. */
+function toTraceparent(bytes: Buffer | undefined): string | undefined {
+  if (bytes === undefined) return undefined;
+  const hex = bytes.toString("hex");
+  return `00-${hex.slice(0, 32)}-${hex.slice(32, 48)}-${hex.slice(48)}`;
 }
-
-/** From 16 bytes of trace id, 8 of span id, 1 of flags, as hexadecimal digits. */
-const toTraceparent = (hex: string | null): string | undefined =>
-  hex === null ? undefined : `00-${hex.slice(0, 32)}-${hex.slice(32, 48)}-${hex.slice(48)}`;

@@ -315,7 +315,10 @@ class Reader implements ScopeReader {
     const events = await this.#takeFromPage(page);
     if (events.length === 0) return;
     this.#caughtUp = false;
+    // First, so that the database reads the next page while this one is encoded and written.
     this.#readAhead();
+    await this.#live.writeTurns.take(this.#signal);
+    if (this.#signal.aborted) return;
     yield this.#events(events, "store");
   }
 

@@ -15,6 +15,7 @@ import type { Bus, EventStore, Notice, StreamBounds } from "./ports.ts";
 import type { WindowBounds } from "./replay-window.ts";
 import type { StreamOwner, Traffic } from "./traffic.ts";
 import { WindowMemory } from "./window-memory.ts";
+import { WriteTurns } from "./write-turns.ts";
 
 export interface HubDeps extends LiveStreamDeps {
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents" | "readTails">;
@@ -55,6 +56,7 @@ export class Hub {
   readonly #options: HubOptions;
   readonly #memory: WindowMemory;
   readonly #history: PageTurns;
+  readonly #writeTurns = new WriteTurns();
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
   /** A check that was asked for has not begun. */
@@ -139,7 +141,7 @@ export class Hub {
         throw new DomainError("not_found", `stream ${streamId} does not exist (any more)`);
       const window = { ...this.#options.window, memory: this.#memory };
       const traffic = this.#deps.traffic.openStream(owner);
-      const deps = { ...this.#deps, history: this.#history };
+      const deps = { ...this.#deps, history: this.#history, writeTurns: this.#writeTurns };
       opened = new LiveStream(streamId, bounds.tailOffset, deps, window, traffic);
       this.#noteChecked(opened, bounds);
       opened.noteEarly(early);

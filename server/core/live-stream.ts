@@ -14,10 +14,13 @@ import { ReplayWindow, type WindowBounds } from "./replay-window.ts";
 import { Scope, type ScopeReader } from "./scope.ts";
 import { SharedPages } from "./shared-pages.ts";
 import type { StreamTraffic } from "./traffic.ts";
+import { WriteTurns } from "./write-turns.ts";
 
 export interface LiveStreamDeps {
   /** Where readers that are behind get their pages; absent: the store. */
   readonly history?: Pick<EventStore, "readPage">;
+  /** When those write what they got; absent: this stream's own. */
+  readonly writeTurns?: Pick<WriteTurns, "take">;
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents">;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -31,6 +34,7 @@ export class LiveStream {
   readonly traffic: StreamTraffic;
   /** What readers that are behind the window read. */
   readonly pages: SharedPages;
+  readonly writeTurns: Pick<WriteTurns, "take">;
   /** As of the last tail check: when that was, ms, and up to where retention has removed entries. */
   checkedMs = 0;
   floor = 0;
@@ -62,7 +66,8 @@ export class LiveStream {
     this.streamId = streamId;
     this.traffic = traffic;
     this.#deps = deps;
-    this.pages = new SharedPages(deps.history ?? deps.store);
+    this.pages = new SharedPages(deps.history ?? deps.store, deps.clock);
+    this.writeTurns = deps.writeTurns ?? new WriteTurns();
     this.window = new ReplayWindow(tail, bounds);
     this.#known = this.#told = this.#untold = tail;
   }

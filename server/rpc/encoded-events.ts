@@ -70,7 +70,13 @@ export function encodeEvents(events: readonly SentEvent[], no: 1 | 2 = 1): Unkno
 
 function encode(events: readonly SentEvent[]): Buffer {
   const payloadSizes = events.map(({ payload }) => payloadSize(payload));
-  const sizes = events.map((event, i) => eventSize(event, payloadSizes[i] as number));
+  let last: SentEvent | undefined;
+  let ids = 0;
+  const sizes = events.map((event, i) => {
+    if (!hasIdsOf(event, last)) ids = idsSize(event);
+    last = event;
+    return ids + eventSize(event, payloadSizes[i] as number);
+  });
   let batchSize = 0;
   for (const size of sizes) batchSize += delimited(size);
   const messageSize = delimited(batchSize);
@@ -80,10 +86,20 @@ function encode(events: readonly SentEvent[]): Buffer {
   out.varint((1 << 3) | lengthDelimited);
   out.varint(messageSize);
   out.header(tags.events, batchSize);
-  for (const [i, event] of events.entries()) {
+  last = undefined;
+  let idsAt = 0;
+  for (let i = 0; i < events.length; i++) {
+    const event = events[i] as SentEvent;
     out.header(tags.event, sizes[i] as number);
-    out.text(tags.workflowId, event.workflowId);
-    out.text(tags.taskExecutionId, event.taskExecutionId);
+    const at = out.size;
+    if (hasIdsOf(event, last)) out.again(idsAt, ids);
+    else {
+      out.text(tags.workflowId, event.workflowId);
+      out.text(tags.taskExecutionId, event.taskExecutionId);
+      ids = out.size - at;
+    }
+    idsAt = at;
+    last = event;
     out.number(tags.offset, event.offset);
     out.number(tags.sequence, event.sequence);
     out.number(tags.type, event.type);
@@ -97,10 +113,18 @@ function encode(events: readonly SentEvent[]): Buffer {
   return out.bytes;
 }
 
+/** Most events of a page are of the task of the one before: its name is measured and encoded once. */
+const hasIdsOf = (event: SentEvent, last: SentEvent | undefined): boolean =>
+  last !== undefined &&
+  event.workflowId === last.workflowId &&
+  event.taskExecutionId === last.taskExecutionId;
+
+const idsSize = ({ workflowId, taskExecutionId }: SentEvent): number =>
+  textSize(workflowId) + textSize(taskExecutionId);
+
+/** Without what names its task. */
 function eventSize(event: SentEvent, payloadBytes: number): number {
   return (
-    textSize(event.workflowId) +
-    textSize(event.taskExecutionId) +
     numberSize(event.offset) +
     numberSize(event.sequence) +
     numberSize(event.type) +
@@ -153,6 +177,17 @@ export class Output {
   header(tag: number, size: number): void {
     this.bytes[this.#at++] = tag;
     this.varint(size);
+  }
+
+  /** Bytes written so far. */
+  get size(): number {
+    return this.#at;
+  }
+
+  /** The same bytes again that were written from there on. */
+  again(from: number, size: number): void {
+    this.bytes.copyWithin(this.#at, from, from + size);
+    this.#at += size;
   }
 
   raw(bytes: Uint8Array): void {

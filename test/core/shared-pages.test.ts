@@ -1,7 +1,8 @@
-/** Readers that ask for the same page at once share it; nothing outlives the read. */
+/** Readers that ask for the same page share it while it is under way, and a full one for a second while somebody has it. */
 import { expect, test } from "vitest";
 import type { Page, PageRequest } from "../../server/core/ports.ts";
 import { SharedPages } from "../../server/core/shared-pages.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 
 const request = (cursor: number, upTo = 100, types?: readonly number[]): PageRequest => ({
   streamId: "s",
@@ -14,15 +15,19 @@ const request = (cursor: number, upTo = 100, types?: readonly number[]): PageReq
 });
 
 function slowStore() {
+  const clock = new ManualClock();
   const reads: { request: PageRequest; answer: PromiseWithResolvers<Page | undefined> }[] = [];
-  const pages = new SharedPages({
-    readPage(asked) {
-      const answer = Promise.withResolvers<Page | undefined>();
-      reads.push({ request: asked, answer });
-      return answer.promise;
+  const pages = new SharedPages(
+    {
+      readPage(asked) {
+        const answer = Promise.withResolvers<Page | undefined>();
+        reads.push({ request: asked, answer });
+        return answer.promise;
+      },
     },
-  });
-  return { reads, pages };
+    clock,
+  );
+  return { clock, reads, pages };
 }
 
 const page = (scannedTo: number): Page => ({ events: [], scannedTo, floorOffset: 0, tailOffset: 200 });
@@ -58,4 +63,41 @@ test("a read that failed fails all who wait for it, and the next one is a new on
   await Promise.all(waiting);
   void pages.read(request(5));
   expect(reads).toHaveLength(2);
+});
+
+test("who comes for a full page later gets it while a reader has it, for a second, and then a new one", async () => {
+  const { clock, reads, pages } = slowStore();
+  const first = pages.read(request(5));
+  reads[0]?.answer.resolve(page(50));
+  const had = await first;
+  expect(await pages.read(request(5, 130))).toBe(had);
+  clock.move(1000);
+  expect(await pages.read(request(5, 130))).toBe(had);
+  clock.move(1);
+  const later = pages.read(request(5, 130));
+  expect(reads).toHaveLength(2);
+  reads[1]?.answer.resolve(page(60));
+  expect(await later).not.toBe(had);
+});
+
+test("a page that ended because no more was known is read again by who knows of more, and only by them", async () => {
+  const { reads, pages } = slowStore();
+  const first = pages.read(request(5));
+  reads[0]?.answer.resolve(page(100));
+  const had = await first;
+  expect(await pages.read(request(5))).toBe(had);
+  void pages.read(request(5, 101));
+  expect(reads.map((read) => read.request.upTo)).toEqual([100, 101]);
+});
+
+test("neither a failed read nor a stream that is gone is remembered", async () => {
+  const { reads, pages } = slowStore();
+  const gone = pages.read(request(5));
+  reads[0]?.answer.resolve(undefined);
+  expect(await gone).toBeUndefined();
+  const failed = expect(pages.read(request(5))).rejects.toThrow("away");
+  reads[1]?.answer.reject(new Error("away"));
+  await failed;
+  void pages.read(request(5));
+  expect(reads).toHaveLength(3);
 });

@@ -30,7 +30,7 @@ export class FakeStream {
     this.live = new LiveStream(
       "stream",
       0,
-      { store: this.store, clock: this.clock, onFailure: () => {} },
+      { store: this.store, writeTurns: { take: async () => {} }, clock: this.clock, onFailure: () => {} },
       window,
       this.traffic.openStream(readAll.owner),
     );
