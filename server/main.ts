@@ -3,10 +3,7 @@
  * command line, the tests and the benchmarks start.
  */
 import { randomUUID } from "node:crypto";
-import type { Http2ServerResponse } from "node:http2";
 import { fileURLToPath } from "node:url";
-import type { DescMethod } from "@bufbuild/protobuf";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { DestinationStream, Logger } from "pino";
 import type { DatabaseOptions } from "../db/pool.ts";
 import { findRestore } from "../db/restored.ts";
@@ -22,7 +19,6 @@ import { Appender } from "./core/appender.ts";
 import { systemClock } from "./core/clock.ts";
 import type { NewEvent } from "./core/event.ts";
 import { Hub } from "./core/hub.ts";
-import { limits } from "./core/limits.ts";
 import { noMeasures } from "./core/measures.ts";
 import { Spaces } from "./core/memory/spaces.ts";
 import { Newsroom } from "./core/news.ts";
@@ -45,34 +41,24 @@ import { TaskHints } from "./core/task-hints.ts";
 import { Traffic } from "./core/traffic.ts";
 import { Variables } from "./core/variables/variables.ts";
 import { Watches } from "./core/watch/watches.ts";
-import { notesOf } from "./http/call-notes.ts";
-import { connectCalls } from "./http/connect-calls.ts";
 import { createConsole } from "./http/console.ts";
 import { type EdgeLimits, edgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
-import { type Handler, openPort } from "./http/port.ts";
-import { cutAfter } from "./http/slow-clients.ts";
+import { openPort } from "./http/port.ts";
 import { logCall } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { type AuditLine, auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "./rpc/audit.ts";
+import type { AuditLine, WriteAudit } from "./rpc/audit.ts";
 import { createCallKinds } from "./rpc/call-kinds.ts";
-import { compressions } from "./rpc/compressions.ts";
-import { notesKey } from "./rpc/context.ts";
-import { createDirectCalls, type DirectCall, type DirectIntake } from "./rpc/direct-calls.ts";
-import { directStreams } from "./rpc/direct-streams.ts";
-import { withDirectUnary } from "./rpc/direct-unary.ts";
-import { accessGate, errorInterceptor } from "./rpc/interceptors.ts";
 import { createFindMistake } from "./rpc/misaddressed.ts";
-import { registerServices, services } from "./rpc/services.ts";
-import { directPublishing } from "./rpc/task-stream-service.ts";
-import { validationInterceptor } from "./rpc/validation.ts";
+import { services } from "./rpc/services.ts";
 import { Closers } from "./start/closers.ts";
 import { connectTimeoutMs, isReachable, openDatabase } from "./start/database.ts";
 import { openDevelopmentMode } from "./start/development-mode.ts";
 import { openBus, openTraces, toTls } from "./start/parts-from-config.ts";
+import { serveRpcs } from "./start/serve-rpcs.ts";
 import { createPgEventStore } from "./store/pg-event-store.ts";
 import { createPgMemoryStore } from "./store/pg-memory-store.ts";
 import { createPgReaderStore } from "./store/pg-reader-store.ts";
@@ -429,32 +415,7 @@ async function open(
     findMistake: createFindMistake(services),
     kindOf,
     limits: edge,
-    rpc: (fallback: Handler) => {
-      const gate = auditRefusals(accessGate(authenticator, logBug), audit);
-      const calls: (DirectCall | DirectIntake)[] = [...directStreams(deps), directPublishing(deps)];
-      const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
-      const note = (call: DirectCall) => calls.push(call);
-      const connect = connectNodeAdapter({
-        routes: (router) => registerServices(withDirectUnary(router, outer, note), deps),
-        fallback: fallback as never,
-        contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
-        requestGate: gate,
-        interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-        readMaxBytes: limits.messageBytesIn,
-        writeMaxBytes: limits.messageBytesIn,
-        // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-        // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-        compressMinBytes: Number.MAX_SAFE_INTEGER,
-        acceptCompression: compressions,
-      });
-      const limitRest = (response: Http2ServerResponse, { methodKind }: DescMethod) =>
-        cutAfter(response, methodKind.startsWith("server") ? edge.streamAnswerMs : edge.answerMs);
-      return createDirectCalls(
-        { gate, logBug, notesOf, valuesOf, limitRest },
-        calls,
-        connectCalls({ kindOf, limits: edge }, connect as Handler),
-      );
-    },
+    rpc: serveRpcs(deps, { audit, kindOf, edge }),
   });
   const port = await openPort(
     {

@@ -15,7 +15,7 @@ async function optionsIn(file: string): Promise<string[]> {
 }
 
 test("the drill is served with the options of production", async () => {
-  const production = await optionsIn("server/main.ts");
+  const production = await optionsIn("server/start/serve-rpcs.ts");
   expect(production.length).toBeGreaterThan(3);
   expect(await optionsIn("test/conformance/stack.ts")).toEqual(production);
 });
