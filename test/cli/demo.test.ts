@@ -3,11 +3,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { devKeyFile } from "../../server/config.ts";
+import { rotate } from "../support/rotating.ts";
 import { useServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { run, start } from "./command-line.ts";
+
+const some = rotate(3);
 
 const server = useServer();
 const complete = /\ncomplete: (\d+) events, offsets 1–\1, no gap\n$/;
@@ -19,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-test("from nothing: starts its own server, shows everything, and says it was complete", async () => {
+some.add("from nothing: starts its own server, shows everything, and says it was complete", async () => {
   const env = { TRIBUTARY_URL: nobody, PORT: "0", DATA_DIR: join(folder, "data") };
   const text = await run(["demo", "--fast"], { env });
   expect(text.code).toBe(0);
@@ -44,7 +47,7 @@ test("from nothing: starts its own server, shows everything, and says it was com
   });
 });
 
-test("from nothing, Ctrl-C stops its server too", async () => {
+some.add("from nothing, Ctrl-C stops its server too", async () => {
   const env = { TRIBUTARY_URL: nobody, PORT: "0", DATA_DIR: join(folder, "data"), LOG_LEVEL: "info" };
   await using demo = start(["demo"], { env });
   await demo.prints(/› /);
@@ -57,7 +60,7 @@ test("from nothing, Ctrl-C stops its server too", async () => {
   expect(again.stderr).not.toContain("taken over");
 });
 
-test("on a server that is there it needs no other, and its lines for watching work", async () => {
+some.add("on a server that is there it needs no other, and its lines for watching work", async () => {
   const env = { TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: server.acme.key };
   await using demo = start(["demo", "--fast"], { env });
   const [, key = "", url = ""] = await demo.prints(/curl -N -H 'Authorization: Bearer (\S+)' (\S+)\n/);
@@ -70,7 +73,7 @@ test("on a server that is there it needs no other, and its lines for watching wo
   expect(stderr).toBe("");
 });
 
-test("a demo that is interrupted leaves no open workflow behind", async () => {
+some.add("a demo that is interrupted leaves no open workflow behind", async () => {
   const env = { TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: server.acme.key };
   await using demo = start(["demo"], { env });
   const [, id = ""] = await demo.prints(/tail (\S+)\n/);
@@ -82,7 +85,7 @@ test("a demo that is interrupted leaves no open workflow behind", async () => {
   await until(() => expect(server.server.gauges().openCalls).toBe(0));
 });
 
-test("a port that something else holds is no reason to give up", async () => {
+some.add("a port that something else holds is no reason to give up", async () => {
   const other = createServer((_, response) => response.end("something else"));
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as { port: number };
@@ -92,3 +95,5 @@ test("a port that something else holds is no reason to give up", async () => {
   expect(stdout).toMatch(complete);
   expect(code).toBe(0);
 });
+
+some.take();

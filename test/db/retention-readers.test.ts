@@ -16,6 +16,7 @@ import { createPgEventStore, type PgEventStore } from "../../server/store/pg-eve
 import { anEvent, close, create, entries } from "../support/commands.ts";
 import { readAll } from "../support/core-server.ts";
 import { newId, useDatabase } from "../support/database.ts";
+import { someOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
 
 const database = useDatabase();
@@ -148,7 +149,7 @@ describe.each(Object.keys(scopes))("a reader of a %s is told of a trim, and miss
     ]),
     "live",
   ];
-  test.each(points)("%s", async (point) => {
+  test.each(someOf(points, 5))("%s", async (point) => {
     const scope = scopes[name] as (typeof scopes)[string];
     for (const floor of [4, 23, 100]) {
       for (const [withRows, types] of [

@@ -10,6 +10,7 @@ import { chromium } from "playwright-core";
 import { expect, test } from "vitest";
 import { EventType, EventTypeSchema, WorkflowStatus } from "../../gen/tributary/v1/event_pb.ts";
 import { newWorkflow } from "../api/trees.ts";
+import { rotate } from "../support/rotating.ts";
 import { adminKey, type Clients, useServer } from "../support/server.ts";
 import { findChromium, findPythonWithGrpc } from "../support/tools.ts";
 import { until } from "../support/until.ts";
@@ -45,7 +46,9 @@ async function aStory({ workflows, tasks }: Clients): Promise<string> {
   return workflowId;
 }
 
-test("create-tree makes a tree, also when it repeats itself, and finds it again", async () => {
+const some = rotate(6);
+
+some.add("create-tree makes a tree, also when it repeats itself, and finds it again", async () => {
   expect(await run("create-tree.ts")).toEqual([
     "made research at depth 1",
     "made writing at depth 1",
@@ -57,7 +60,7 @@ test("create-tree makes a tree, also when it repeats itself, and finds it again"
   ]);
 });
 
-test("publish stores each event once, however often it is sent, and tells what was refused", async () => {
+some.add("publish stores each event once, however often it is sent, and tells what was refused", async () => {
   expect(await run("publish.ts")).toEqual([
     "stored at offset 2n duplicate: false",
     "accepted 3n duplicates 0n last offset 5n",
@@ -67,7 +70,7 @@ test("publish stores each event once, however often it is sent, and tells what w
   ]);
 });
 
-test("follow-scopes sees a task, a workflow and a tree, each to its own end", async () => {
+some.add("follow-scopes sees a task, a workflow and a tree, each to its own end", async () => {
   expect(await run("follow-scopes.ts")).toEqual([
     "task: TOKEN ended at 5",
     "workflow: WORKFLOW_CREATED TOKEN COMPLETED WORKFLOW_COMPLETED ended at 7",
@@ -75,7 +78,7 @@ test("follow-scopes sees a task, a workflow and a tree, each to its own end", as
   ]);
 });
 
-test("variables.sh sets, refuses, deletes and watches with buf curl", async () => {
+some.add("variables.sh sets, refuses, deletes and watches with buf curl", async () => {
   const output = (await run("variables.sh")).join("\n");
   expect(output).toContain('variable \\"temperature\\" must be at most 2 (constraints.max), found 3');
   const watched = output.slice(output.indexOf('"opened"'));
@@ -86,13 +89,13 @@ test("variables.sh sets, refuses, deletes and watches with buf curl", async () =
   expect(watched.indexOf('"ended"')).toBeGreaterThan(watched.indexOf('"snapshotComplete"'));
 });
 
-test("follow shows a tree from the beginning to the end", async () => {
+some.add("follow shows a tree from the beginning to the end", async () => {
   const lines = await run("follow.ts", [await aStory(server.acme)]);
   expect(lines.slice(1, 3)).toEqual(["2 t Hello", "3 t world"]);
   expect(lines.length).toBe(4);
 });
 
-test("resume goes on after the stored offset, and begins anew after a restore", async () => {
+some.add("resume goes on after the stored offset, and begins anew after a restore", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tributary-resume-"));
   const file = join(folder, "position.json");
   try {
@@ -137,32 +140,35 @@ test("resume goes on after the stored offset, and begins anew after a restore", 
   }
 });
 
-test("read shows values, collects some and goes on, watches variables, recalls, and tells of failures", async () => {
-  const workflowId = crypto.randomUUID();
-  await server.acme.workflows.createWorkflow({ workflowId, name: "read" });
-  const event = { workflowExecutionId: workflowId, taskExecutionId: "t", waitForDurable: true };
-  await server.acme.tasks.streamTaskData({ ...event, type: EventType.TOKEN, payload: "Hello" });
-  for (const value of [1, 2]) {
-    const assignment = { name: "n", value: { kind: { case: "numberValue" as const, value } } };
-    await server.acme.variables.setVariable({ workflowId, assignment });
-  }
-  const reading = run("read.ts", [workflowId]);
-  await until(() => expect(server.server.gauges().openCalls).toBe(1));
-  await server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
-  expect(await reading).toEqual([
-    "2 Hello",
-    "full 2 up to 2n",
-    "then VARIABLE_SET",
-    "then VARIABLE_SET",
-    "then WORKFLOW_COMPLETED",
-    "closed",
-    "n is 2 was undefined",
-    "true 1",
-    expect.stringContaining("workflow_id"),
-  ]);
-});
+some.add(
+  "read shows values, collects some and goes on, watches variables, recalls, and tells of failures",
+  async () => {
+    const workflowId = crypto.randomUUID();
+    await server.acme.workflows.createWorkflow({ workflowId, name: "read" });
+    const event = { workflowExecutionId: workflowId, taskExecutionId: "t", waitForDurable: true };
+    await server.acme.tasks.streamTaskData({ ...event, type: EventType.TOKEN, payload: "Hello" });
+    for (const value of [1, 2]) {
+      const assignment = { name: "n", value: { kind: { case: "numberValue" as const, value } } };
+      await server.acme.variables.setVariable({ workflowId, assignment });
+    }
+    const reading = run("read.ts", [workflowId]);
+    await until(() => expect(server.server.gauges().openCalls).toBe(1));
+    await server.acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
+    expect(await reading).toEqual([
+      "2 Hello",
+      "full 2 up to 2n",
+      "then VARIABLE_SET",
+      "then VARIABLE_SET",
+      "then WORKFLOW_COMPLETED",
+      "closed",
+      "n is 2 was undefined",
+      "true 1",
+      expect.stringContaining("workflow_id"),
+    ]);
+  },
+);
 
-test("history reads all pages, and the newest text", async () => {
+some.add("history reads all pages, and the newest text", async () => {
   expect(await run("history.ts", [await aStory(server.acme)])).toEqual([
     "1 WORKFLOW_CREATED",
     "2 TOKEN",
@@ -172,7 +178,7 @@ test("history reads all pages, and the newest text", async () => {
   ]);
 });
 
-test("cancel-close asks a worker to stop, closes the tree and deletes it", async () => {
+some.add("cancel-close asks a worker to stop, closes the tree and deletes it", async () => {
   expect(await run("cancel-close.ts")).toEqual([
     "asked: true still open: true",
     "open after it: 0",
@@ -180,7 +186,7 @@ test("cancel-close asks a worker to stop, closes the tree and deletes it", async
   ]);
 });
 
-test("traced writes an event with a trace context, and reads it with that", async () => {
+some.add("traced writes an event with a trace context, and reads it with that", async () => {
   const workflowId = await newWorkflow(server.acme);
   expect(await run("traced.ts", [workflowId])).toEqual([
     "written in 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -188,7 +194,7 @@ test("traced writes an event with a trace context, and reads it with that", asyn
   ]);
 });
 
-test("tenants makes a tenant and its keys, revokes one and disables it", async () => {
+some.add("tenants makes a tenant and its keys, revokes one and disables it", async () => {
   expect(await run("tenants.ts", ["example"], adminKey)).toEqual([
     "made Example Ltd",
     "(no name) MANAGE",
@@ -198,7 +204,7 @@ test("tenants makes a tenant and its keys, revokes one and disables it", async (
   ]);
 });
 
-test("curl.sh writes and reads with nothing but curl", async () => {
+some.add("curl.sh writes and reads with nothing but curl", async () => {
   const text = (await run("curl.sh")).join("\n");
   expect(text).toContain('"level":"ACK_LEVEL_DURABLE","offset":"2"');
   const [, task = "", workflow = "", tree = ""] = text.split("event: open\n");
@@ -209,6 +215,8 @@ test("curl.sh writes and reads with nothing but curl", async () => {
   expect(tree.match(/^event: .*/gm)).toEqual(["event: token", "event: workflow_completed", "event: end"]);
   expect(tree).toContain('"code":"not_found"');
 });
+
+some.take();
 
 test.skipIf(chromiumTool.missing !== undefined)(
   `browser-page shows a tree live in a browser, from text to end${needsChromium}`,

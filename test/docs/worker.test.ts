@@ -4,14 +4,17 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, inject } from "vitest";
 import { EventType } from "../../gen/tributary/v1/event_pb.ts";
 import { newWorkflow, readAll } from "../api/trees.ts";
 import { createTestDatabase } from "../support/cluster.ts";
 import { template } from "../support/global-setup.ts";
+import { rotate } from "../support/rotating.ts";
 import { adminKey, type Clients, createClients, createTenant, useServer } from "../support/server.ts";
 import { spawnServer } from "../support/spawned-server.ts";
 import { until } from "../support/until.ts";
+
+const some = rotate(2);
 
 const server = useServer();
 let folder = "";
@@ -69,40 +72,44 @@ const kill = async (worker: ChildProcess) => {
   await gone;
 };
 
-test("through kills of the worker and restarts of the server each line is stored once, in order", async () => {
-  const lines = Array.from({ length: 150_000 }, (_, i) => `line ${i}`);
-  lines[50_000] = "x".repeat(1024 * 1024 + 1);
-  const { workflowId, start } = await aWorker("through", lines);
+some.add(
+  "through kills of the worker and restarts of the server each line is stored once, in order",
+  { timeout: 120_000 },
+  async () => {
+    const lines = Array.from({ length: 150_000 }, (_, i) => `line ${i}`);
+    lines[50_000] = "x".repeat(1024 * 1024 + 1);
+    const { workflowId, start } = await aWorker("through", lines);
 
-  let worker = start();
-  for (const offset of [1, 3000]) {
-    await reaches(workflowId, offset);
-    await kill(worker);
+    let worker = start();
+    for (const offset of [1, 3000]) {
+      await reaches(workflowId, offset);
+      await kill(worker);
+      worker = start();
+    }
+    await reaches(workflowId, 6000);
+    await server.restart();
+    await reaches(workflowId, 9000);
+    // Both at once: the session waits at the next server for the next worker.
+    await Promise.all([server.restart(), kill(worker)]);
     worker = start();
-  }
-  await reaches(workflowId, 6000);
-  await server.restart();
-  await reaches(workflowId, 9000);
-  // Both at once: the session waits at the next server for the next worker.
-  await Promise.all([server.restart(), kill(worker)]);
-  worker = start();
-  const said = await ends(worker);
-  expect(said).toContain("line 50001 was refused: payload: 1048577 bytes");
+    const said = await ends(worker);
+    expect(said).toContain("line 50001 was refused: payload: 1048577 bytes");
 
-  const events = await readAll(server.acme, workflowId);
-  const [created, ...told] = events;
-  expect(created?.type).toBe(EventType.WORKFLOW_CREATED);
-  expect(told.slice(0, -1).map(({ payload }) => payload.value)).toEqual(lines.toSpliced(50_000, 1));
-  expect(told.at(-1)).toMatchObject({ type: EventType.COMPLETED, sequence: 150_001n });
-  // One session through all of it.
-  expect(new Set(told.map(({ producerId }) => producerId)).size).toBe(1);
-  const { sessions } = await server.acme.admin.listSessions({ sessionId: told[0]?.producerId ?? "" });
-  expect(sessions).toMatchObject([{ lastSequence: 150_001n }]);
-  expect(Number(sessions[0]?.epoch)).toBeGreaterThanOrEqual(5);
-  expect(await ends(start())).toBe(""); // nothing is left to say
-}, 120_000);
+    const events = await readAll(server.acme, workflowId);
+    const [created, ...told] = events;
+    expect(created?.type).toBe(EventType.WORKFLOW_CREATED);
+    expect(told.slice(0, -1).map(({ payload }) => payload.value)).toEqual(lines.toSpliced(50_000, 1));
+    expect(told.at(-1)).toMatchObject({ type: EventType.COMPLETED, sequence: 150_001n });
+    // One session through all of it.
+    expect(new Set(told.map(({ producerId }) => producerId)).size).toBe(1);
+    const { sessions } = await server.acme.admin.listSessions({ sessionId: told[0]?.producerId ?? "" });
+    expect(sessions).toMatchObject([{ lastSequence: 150_001n }]);
+    expect(Number(sessions[0]?.epoch)).toBeGreaterThanOrEqual(5);
+    expect(await ends(start())).toBe(""); // nothing is left to say
+  },
+);
 
-test("a server that is killed in the middle costs nothing either", async () => {
+some.add("a server that is killed in the middle costs nothing either", { timeout: 60_000 }, async () => {
   const database = await createTestDatabase(inject("clusterUrl"), { template });
   const env = { DATABASE_URL: database.url, TRIBUTARY_ADMIN_KEY: adminKey };
   let spawned = await spawnServer(env);
@@ -122,9 +129,9 @@ test("a server that is killed in the middle costs nothing either", async () => {
     await spawned.kill("SIGTERM");
     await database.drop();
   }
-}, 60_000);
+});
 
-test("away for longer than the lease it goes on in a new session", async () => {
+some.add("away for longer than the lease it goes on in a new session", { timeout: 60_000 }, async () => {
   const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i}`);
   const { workflowId, state, start } = await aWorker("lease", lines);
   const worker = start();
@@ -136,25 +143,31 @@ test("away for longer than the lease it goes on in a new session", async () => {
   const told = (await readAll(server.acme, workflowId)).slice(1);
   expect(told.slice(0, -1).map(({ payload }) => payload.value)).toEqual(lines);
   expect(new Set(told.map(({ producerId }) => producerId)).size).toBe(2);
-}, 60_000);
+});
 
-test("asked to stop it ends its task; taken over or closed by an administrator it does not come back", async () => {
-  const lines = Array.from({ length: 60_000 }, (_, i) => `line ${i}`);
-  const { workflowId, start } = await aWorker("stop", lines);
-  const worker = start();
-  await reaches(workflowId, 1);
-  await server.acme.workflows.requestCancel({ workflowId, reason: "enough" });
-  expect(await ends(worker)).toContain("asked to stop: enough");
-  const told = await readAll(server.acme, workflowId);
-  expect(told.at(-1)?.type).toBe(EventType.CANCELLED);
-  expect(told.length).toBeLessThan(lines.length);
+some.add(
+  "asked to stop it ends its task; taken over or closed by an administrator it does not come back",
+  { timeout: 60_000 },
+  async () => {
+    const lines = Array.from({ length: 60_000 }, (_, i) => `line ${i}`);
+    const { workflowId, start } = await aWorker("stop", lines);
+    const worker = start();
+    await reaches(workflowId, 1);
+    await server.acme.workflows.requestCancel({ workflowId, reason: "enough" });
+    expect(await ends(worker)).toContain("asked to stop: enough");
+    const told = await readAll(server.acme, workflowId);
+    expect(told.at(-1)?.type).toBe(EventType.CANCELLED);
+    expect(told.length).toBeLessThan(lines.length);
 
-  const other = await aWorker("closed", lines);
-  const closed = other.start();
-  await reaches(other.workflowId, 1);
-  const { sessionId } = JSON.parse(await readFile(other.state, "utf8"));
-  await server.acme.admin.closeSession({ sessionId });
-  if (closed.exitCode === null) await once(closed, "close");
-  expect(closed.exitCode).not.toBe(0);
-  expect(closed.said.join("")).toContain("the session ended: ADMIN");
-}, 60_000);
+    const other = await aWorker("closed", lines);
+    const closed = other.start();
+    await reaches(other.workflowId, 1);
+    const { sessionId } = JSON.parse(await readFile(other.state, "utf8"));
+    await server.acme.admin.closeSession({ sessionId });
+    if (closed.exitCode === null) await once(closed, "close");
+    expect(closed.exitCode).not.toBe(0);
+    expect(closed.said.join("")).toContain("the session ended: ADMIN");
+  },
+);
+
+some.take();

@@ -231,7 +231,8 @@ describeWith(natsServer, "with NATS", () => {
     for (let i = 0; i < 200_000; i++) bus.publish(notice(stream, i + 1));
     expect(heard.length).toBe(201_000);
     expect(bus.degraded()).toMatch(/^NATS takes less than there is to say; .*\(\d+ not sent/);
-    expect(held()).toBeLessThan(64 * MiB);
+    // 8 MiB of 500, and what is not collected yet.
+    expect(held()).toBeLessThan(128 * MiB);
     nats.resume();
     await until(() => expect(bus.degraded()).toBeUndefined());
     const other = await open();
