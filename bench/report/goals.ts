@@ -139,7 +139,10 @@ export const goals: readonly Goal[] = [
     wanted: { atMost: 20 },
     unit: "KB",
     digits: 1,
-    found: (look) => look("idle readers", "1000 readers, one tree", "tributary", "rssKbPerReader"),
+    // At 1,000 what the allocator rounds up is half of it from run to run.
+    found: (look) =>
+      look("idle readers", "5000 readers, one tree", "tributary", "rssKbPerReader") ??
+      look("idle readers", "1000 readers, one tree", "tributary", "rssKbPerReader"),
   },
   {
     text: "replay of 100,000 events to one reader",

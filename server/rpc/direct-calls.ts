@@ -95,7 +95,6 @@ async function serve(
   response: Http2ServerResponse,
   connect: Handler,
 ): Promise<void> {
-  const { method } = call;
   const ending = new AbortController();
   let hasLeft = false;
   const onClose = () => {
@@ -105,49 +104,67 @@ async function serve(
   response.on("close", onClose);
   const timer = deadlineMs === undefined ? undefined : endAfter(ending, deadlineMs);
   const notes = deps.notesOf(request);
-  const values = deps.valuesOf(request).set(notesKey, notes);
   try {
-    await deps.gate({ method, values, requestHeader: headersOf(request.headers) });
-    const under = {
-      get principal() {
-        return principalOf({ method, values });
-      },
-      values,
-      notes,
-      signal: ending.signal,
-      request,
-      response,
-      protocol,
-    };
-    if ("take" in call) {
-      const tell = (count: number) => {
-        if (notes !== undefined) notes.messagesIn = count;
-      };
-      if (notes !== undefined) notes.entered = true;
-      await call.take((until) => plainMessages(method.input, request, protocol.endFlag, until, tell), under);
-      return;
-    }
-    const most = call.requestBytes ?? defaultRequestBytes;
-    const body = await readBody(request, most);
-    if (hasLeft) return;
-    const bytes = body.bytes && protocol.unwrap(body.bytes);
-    const input = bytes && bytes.byteLength <= most ? parse(bytes, method.input) : undefined;
-    if (input === undefined) {
+    const started = await start(deps, call, { notes, signal: ending.signal, request, response, protocol });
+    await started.done;
+    if (started.isOdd && !hasLeft) {
       response.off("close", onClose);
-      body.putBack();
       connect(request, response);
-      return;
     }
-    if (notes !== undefined) notes.entered = true;
-    await call.serve(input, under);
   } catch (error) {
     if (hasLeft) return; // nobody is there to hear of it
     protocol.end(response, toConnectError(error, deps.logBug, notes));
   } finally {
     clearTimeout(timer);
     // Handed to Connect it has not ended.
-    if (response.writableEnded) deps.limitRest(response, method);
+    if (response.writableEnded) deps.limitRest(response, call.method);
   }
+}
+
+interface Started {
+  /** The request is for Connect, as it came. */
+  readonly isOdd?: true;
+  readonly done?: Promise<void>;
+}
+
+/** From the gate to the implementation; apart from what waits for that, so that a stream does not keep its request for hours. */
+async function start(
+  deps: DirectCallDeps,
+  call: DirectCall | DirectIntake,
+  under: Omit<PlainCall, "principal" | "values">,
+): Promise<Started> {
+  const { method } = call;
+  const { notes, request, protocol, signal } = under;
+  const values = deps.valuesOf(request).set(notesKey, notes);
+  await deps.gate({ method, values, requestHeader: headersOf(request.headers) });
+  const allowed = {
+    ...under,
+    get principal() {
+      return principalOf({ method, values });
+    },
+    values,
+  };
+  if ("take" in call) {
+    const tell = (count: number) => {
+      if (notes !== undefined) notes.messagesIn = count;
+    };
+    if (notes !== undefined) notes.entered = true;
+    const { endFlag } = protocol;
+    return {
+      done: call.take((until) => plainMessages(method.input, request, endFlag, until, tell), allowed),
+    };
+  }
+  const most = call.requestBytes ?? defaultRequestBytes;
+  const body = await readBody(request, most);
+  if (signal.aborted && signal.reason === clientLeft) return {};
+  const bytes = body.bytes && protocol.unwrap(body.bytes);
+  const input = bytes && bytes.byteLength <= most ? parse(bytes, method.input) : undefined;
+  if (input === undefined) {
+    body.putBack();
+    return { isOdd: true };
+  }
+  if (notes !== undefined) notes.entered = true;
+  return { done: call.serve(input, allowed) };
 }
 
 function endAfter(ending: AbortController, ms: number): NodeJS.Timeout | undefined {

@@ -17,7 +17,8 @@ export const directStreams = (deps: SubscribeDeps): readonly DirectCall[] =>
     serve: (input, call) => serve(deps, stream, input, call),
   }));
 
-async function serve(
+/** Not async itself: the request is let go as soon as it is understood. */
+function serve(
   deps: SubscribeDeps,
   { method, toTarget }: EventStream,
   input: EventStreamRequest,
@@ -33,10 +34,18 @@ async function serve(
     signal,
     sinkOf(response, encodeFrame, notes),
   );
+  return pass(messages, method.output, { notes, signal, response, protocol });
+}
+
+async function pass(
+  messages: AsyncIterable<FollowMessage>,
+  output: DescMessage,
+  { notes, signal, response, protocol }: Pick<PlainCall, "notes" | "signal" | "response" | "protocol">,
+): Promise<void> {
   for await (const message of messages) {
     begin(response, protocol);
     notes?.sent(message.kind === "events" ? message.events : undefined);
-    if (!response.write(encode(method.output, message))) await roomIn(response, signal);
+    if (!response.write(encode(output, message))) await roomIn(response, signal);
   }
   protocol.end(response, undefined);
 }
