@@ -151,17 +151,25 @@ export const goals: readonly Goal[] = [
     digits: 0,
     found: (look) => look("replay", "1 reader", "tributary, counting", "readMs"),
   },
-  {
-    text: "a stalled reader: memory",
-    wanted: { below: 20 },
-    unit: "MB",
-    digits: 1,
-    found(look) {
-      const alone = look("slow reader", "", "tributary, alone", "rssGrowthMb");
-      const beside = look("slow reader", "", "tributary, beside a stalled one", "rssGrowthMb");
-      return alone === undefined || beside === undefined ? undefined : Math.max(0, beside - alone);
-    },
-  },
+  // RSS also holds what the allocator keeps, which differs by 20 MB from run to run without any stalled reader.
+  ...(
+    [
+      ["heap and buffers", "heapGrowthMb"],
+      ["RSS", "rssGrowthMb"],
+    ] as const
+  ).map(
+    ([name, figure]): Goal => ({
+      text: `a stalled reader: ${name}`,
+      wanted: { below: 20 },
+      unit: "MB",
+      digits: 1,
+      found(look) {
+        const alone = look("slow reader", "", "tributary, alone", figure);
+        const beside = look("slow reader", "", "tributary, beside a stalled one", figure);
+        return alone === undefined || beside === undefined ? undefined : Math.max(0, beside - alone);
+      },
+    }),
+  ),
   {
     text: "50 readers join 100,000 events: p99 of live readers meanwhile",
     wanted: { atMost: 50 },
