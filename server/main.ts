@@ -46,7 +46,7 @@ import { type EdgeLimits, edgeLimits } from "./http/edge-limits.ts";
 import { createHandler } from "./http/handler.ts";
 import { createOriginCheck } from "./http/origin.ts";
 import { openPort } from "./http/port.ts";
-import { logCall } from "./log/call-log.ts";
+import { createCallLog } from "./log/call-log.ts";
 import { openLog } from "./log/logger.ts";
 import { createSlowness } from "./log/slowness.ts";
 import { Metrics } from "./metrics/metrics.ts";
@@ -386,9 +386,7 @@ async function open(
   const edge = shared.edge ?? edgeLimits;
   const kindOf = createCallKinds(services, ruleOf);
   const handler = createHandler({
-    observer: shared.unobserved
-      ? undefined
-      : { tracing: tracing?.tracing, onEnd: (notes) => logCall(log, notes) },
+    observer: shared.unobserved ? undefined : { tracing: tracing?.tracing, onEnd: createCallLog(log) },
     originCheck: createOriginCheck({ developmentMode: config.developmentMode, origins: config.CORS_ORIGINS }),
     readiness: {
       notReady: async () => {
