@@ -186,7 +186,13 @@ test("each goal asks for runs that there are, and is judged by what they found",
 });
 
 /** Figures that goals look at and the list above does not name. */
-const more = ["serverCpuPercent", "databaseCpuPercent", "rssKbPerReader", "rssGrowthMb"] as const;
+const more = [
+  "serverCpuPercent",
+  "databaseCpuPercent",
+  "rssKbPerReader",
+  "rssGrowthMb",
+  "heapGrowthMb",
+] as const;
 
 test("pictures are made from results, with what was measured written in them", async () => {
   const point = "1000 readers, 50 events/s";
