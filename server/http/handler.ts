@@ -88,6 +88,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (sseRoute === undefined && !isConsole && !plainRoutes.has(path)) {
       const mistake = deps.findMistake(path, request.method, request.headers["content-type"]);
       if (mistake !== undefined) {
+        limitAnswer(response, limits.answerMs);
         const { status, message } = mistake;
         const headers: Record<string, string> = status === 405 ? { allow: "POST" } : {};
         return answerJson(response, status, { code: "unknown", message }, headers);
@@ -106,7 +107,10 @@ export function createHandler(deps: HandlerDeps): Handler {
       }
       if (kind?.isOpen && !kind.givesOne) {
         // Anybody may open them, and each costs memory for as long as it likes.
-        if (openStreams >= limits.openStreams) return answerError(response, tooManyOpenStreams(limits));
+        if (openStreams >= limits.openStreams) {
+          limitAnswer(response, limits.answerMs);
+          return answerError(response, tooManyOpenStreams(limits));
+        }
         openStreams++;
         response.on("close", () => openStreams--);
       }

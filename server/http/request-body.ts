@@ -36,11 +36,14 @@ export function createBodyLimits(limits: EdgeLimits): LimitBody {
   };
   return (request, { timeoutMs, messageBytes }) => {
     const connection: object = request.stream?.session ?? request.socket;
+    const beganMs = performance.now();
     async function* read(): AsyncGenerator<Buffer> {
       // Who stops in the middle would else destroy the request, and nothing could read on.
       const chunks = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
       const { promise: late, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
+      // From the head on, whoever looked at the beginning of the body before (rpc/plain-body.ts).
+      const leftMs = Math.max(0, timeoutMs - (performance.now() - beganMs));
+      const timer = setTimeout(() => reject(tooLate(timeoutMs)), leftMs);
       let bytes = 0;
       let counted = 0;
       try {

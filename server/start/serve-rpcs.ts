@@ -3,23 +3,21 @@ import type { Http2ServerResponse } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { Authenticator } from "../auth/authenticator.ts";
-import { limits } from "../core/limits.ts";
 import { notesOf } from "../http/call-notes.ts";
 import { connectCalls } from "../http/connect-calls.ts";
 import type { EdgeLimits } from "../http/edge-limits.ts";
 import type { Handler } from "../http/port.ts";
 import { cutAfter } from "../http/slow-clients.ts";
-import { auditInterceptor, auditRefusals, valuesOf, type WriteAudit } from "../rpc/audit.ts";
+import { auditRefusals, valuesOf, type WriteAudit } from "../rpc/audit.ts";
 import type { createCallKinds } from "../rpc/call-kinds.ts";
-import { compressions } from "../rpc/compressions.ts";
+import { connectOptions, outerInterceptors } from "../rpc/connect-options.ts";
 import { notesKey } from "../rpc/context.ts";
 import { createDirectCalls, type DirectCall, type DirectIntake } from "../rpc/direct-calls.ts";
 import { directStreams } from "../rpc/direct-streams.ts";
 import { withDirectUnary } from "../rpc/direct-unary.ts";
-import { accessGate, errorInterceptor } from "../rpc/interceptors.ts";
+import { accessGate } from "../rpc/interceptors.ts";
 import { registerServices, type ServicesDeps } from "../rpc/services.ts";
 import { directPublishing } from "../rpc/task-stream-service.ts";
-import { validationInterceptor } from "../rpc/validation.ts";
 
 export interface ServeRpcsOptions {
   readonly audit: WriteAudit;
@@ -35,23 +33,17 @@ export function serveRpcs(
   const { authenticator, logBug } = deps;
   const gate = auditRefusals(accessGate(authenticator, logBug), audit);
   const calls: (DirectCall | DirectIntake)[] = [...directStreams(deps), directPublishing(deps)];
-  const outer = [auditInterceptor(audit), errorInterceptor(logBug)];
+  const outer = outerInterceptors(audit, logBug);
   const note = (call: DirectCall) => calls.push(call);
   const limitRest = (response: Http2ServerResponse, { methodKind }: DescMethod) =>
     cutAfter(response, methodKind === "server_streaming" ? edge.streamAnswerMs : edge.answerMs);
   return (fallback) => {
     const connect = connectNodeAdapter({
+      ...connectOptions(outer),
       routes: (router) => registerServices(withDirectUnary(router, outer, note), deps),
       fallback: fallback as never,
       contextValues: (request) => valuesOf(request).set(notesKey, notesOf(request)),
       requestGate: gate,
-      interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-      readMaxBytes: limits.messageBytesIn,
-      writeMaxBytes: limits.messageBytesIn,
-      // Compressed requests are taken. Answers are not compressed: small messages gain nothing, Brotli at its default
-      // takes a second a MiB, and a compressor's buffers would hide a slow reader.
-      compressMinBytes: Number.MAX_SAFE_INTEGER,
-      acceptCompression: compressions,
     });
     return createDirectCalls(
       { gate, logBug, notesOf, valuesOf, limitRest },

@@ -1,8 +1,8 @@
 /**
  * The drill service behind the server's own way to the network. Shared with production, by import: the port that splits
  * HTTP/1.1 from HTTP/2, the handler with its origin check and its 404, the error mapping, the validation, the
- * authenticator, the limits. Repeated from `server/main.ts`, because it cannot be imported: the options of the adapter
- * (stack.test.ts compares them) and the gate, here without the access rules, which know the product's methods only.
+ * authenticator, the limits, the options of the adapter. Its own is the gate, without the access rules, which know the product's
+ * methods only.
  */
 import { type ConnectRouter, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -11,18 +11,15 @@ import { Authenticator } from "../../server/auth/authenticator.ts";
 import type { Principal } from "../../server/auth/principal.ts";
 import { StreamTokens } from "../../server/auth/stream-token.ts";
 import { systemClock } from "../../server/core/clock.ts";
-import { limits } from "../../server/core/limits.ts";
 import { connectCalls } from "../../server/http/connect-calls.ts";
 import { createHandler, type HandlerDeps } from "../../server/http/handler.ts";
 import { createOriginCheck } from "../../server/http/origin.ts";
 import { type Handler, openPort, type Port } from "../../server/http/port.ts";
-import { auditInterceptor, valuesOf } from "../../server/rpc/audit.ts";
+import { valuesOf } from "../../server/rpc/audit.ts";
 import { createCallKinds } from "../../server/rpc/call-kinds.ts";
-import { compressions } from "../../server/rpc/compressions.ts";
+import { connectOptions, outerInterceptors } from "../../server/rpc/connect-options.ts";
 import { toConnectError } from "../../server/rpc/error-mapping.ts";
-import { errorInterceptor } from "../../server/rpc/interceptors.ts";
 import { createFindMistake } from "../../server/rpc/misaddressed.ts";
-import { validationInterceptor } from "../../server/rpc/validation.ts";
 import { noAudit as audit } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { Drill, type Watched } from "./drill.ts";
@@ -66,15 +63,11 @@ export function useStack(): Stack {
         connectCalls(
           { kindOf },
           connectNodeAdapter({
+            ...connectOptions(outerInterceptors(audit, logBug)),
             routes: (router: ConnectRouter) => drill.routes(router),
             fallback: fallback as never,
             contextValues: valuesOf,
             requestGate: gate,
-            interceptors: [auditInterceptor(audit), errorInterceptor(logBug), validationInterceptor],
-            readMaxBytes: limits.messageBytesIn,
-            writeMaxBytes: limits.messageBytesIn,
-            compressMinBytes: Number.MAX_SAFE_INTEGER,
-            acceptCompression: compressions,
           }) as Handler,
         ),
     });

@@ -36,7 +36,8 @@ function heapUsedMiB(): number {
   return process.memoryUsage().heapUsed / 2 ** 20;
 }
 
-const server = useServer();
+// How long a commit takes is the machine's: that it was slow is no failure.
+const server = useServer({ SLOW_COMMIT_MS: "60000" });
 const stored = new Stored();
 let secrets: Secrets;
 /** Lines of the server's log about failures: bugs, and what it could live with. */
@@ -67,10 +68,8 @@ async function withSender<T>(use: (sender: Sender) => Promise<T>): Promise<T> {
   }
 }
 
-/** That an accepted event cannot be stored is said to whoever did not wait, and logged; and machines may be slow. */
-const isStated = (line: string): boolean =>
-  line.startsWith("warn: an accepted event could not be stored") ||
-  line.startsWith("warn: a commit was slow");
+/** That an accepted event cannot be stored is said to whoever did not wait, and logged. */
+const isStated = (line: string): boolean => line.startsWith("warn: an accepted event could not be stored");
 
 function expectNoFailures(figures: Figures): void {
   const lines = logged.splice(0).filter((line) => !isStated(line));
