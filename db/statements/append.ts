@@ -1,8 +1,13 @@
-/** Calls the function `append` (db/migrations/0001_append.sql, 0003, 0005, 0007, 0009, 0010) for one group; see there for the meaning of each array. */
+/**
+ * Stores one group, or what of it may be stored: by the function `append_plain` (append-plain.ts) if all of it may, else by `append`
+ * (db/migrations/0001_append.sql, 0003, 0005, 0007, 0009, 0010; see there for the meaning of each array).
+ */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
+import { appendPlain } from "./append-plain.ts";
 
 export interface AppendGroup {
+  /** In rising order. */
   readonly streams: readonly string[];
   readonly keyStream: readonly number[];
   readonly keyWorkflow: readonly string[];
@@ -31,6 +36,22 @@ export interface AppendGroup {
   readonly entryTrace: readonly number[] | undefined;
   /** 25 bytes each. */
   readonly traces: Buffer | undefined;
+  /** undefined: it is not plain, as it stands. */
+  readonly plain: PlainPart | undefined;
+}
+
+/** Of a group that `append_plain` may store: see there. Entries are numbered from 1. */
+export interface PlainPart {
+  /** Entries of each stream. */
+  readonly counts: readonly number[];
+  /** One per entry: how many of its stream are before it. */
+  readonly ranks: readonly number[];
+  /** One per producer with numbers, or session: its last entry, its epoch (0: no session), its first number. */
+  readonly numberedEntry: readonly number[];
+  readonly numberedEpoch: readonly number[];
+  readonly numberedFirst: readonly number[];
+  /** Entries that end a task. */
+  readonly ends: readonly number[];
 }
 
 /** 1 stored, 2 duplicate, 3 workflow closed, 4 task closed, 5 workflow unknown, 6 skipped, 7 of an older epoch, 8 passed, 9 observation id taken. */
@@ -85,6 +106,11 @@ const text = `select * from append(
   $15::int[], $16::text[], $17::text[], $18::real[], $19::real[], $20::bigint[], $21::jsonb, $22::bytea, $23::int[], $24::bytea)`;
 
 export async function append(client: Client, group: AppendGroup): Promise<AppendAnswer> {
+  const stored = group.plain && (await appendPlain(client, group, group.plain));
+  return stored ?? judge(client, group);
+}
+
+async function judge(client: Client, group: AppendGroup): Promise<AppendAnswer> {
   const { rows } = await client.query({
     name: "append",
     text,

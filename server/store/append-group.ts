@@ -25,6 +25,7 @@ import { type NewEvent, payloadSize, type StoredEvent } from "../core/event.ts";
 import type { GroupResult, Notice } from "../core/ports.ts";
 import { toFinalRejection } from "../core/session/rejection.ts";
 import { traceToBytes } from "../core/traceparent.ts";
+import { toPlainPart } from "./plain-part.ts";
 
 const refusalOf: Partial<Record<Decision, Refusal>> = {
   3: "workflow_closed",
@@ -37,8 +38,12 @@ const refusalOf: Partial<Record<Decision, Refusal>> = {
 };
 
 export function toAppendGroup(commands: readonly Command[]): AppendGroup {
-  const streams: string[] = [];
-  const streamNo = new Map<string, number>();
+  // In the order in which they are locked.
+  const streams = [
+    ...new Set(commands.filter((command) => !isRoot(command)).map(({ streamId }) => streamId)),
+  ];
+  streams.sort();
+  const streamNo = new Map(streams.map((id, i) => [id, i + 1]));
   const keyNo = new Map<string, number>();
   const chainNo = new Map<object, number>();
   const keyStream: number[] = [];
@@ -86,12 +91,7 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   };
 
   for (const command of commands) {
-    const isRoot = command.kind === "create" && command.parentWorkflowId === undefined;
-    const stream = isRoot
-      ? 0
-      : noOf(streamNo, command.streamId, () => {
-          streams.push(command.streamId);
-        });
+    const stream = streamNo.get(command.streamId) ?? 0;
     if (command.kind !== "entries") {
       ops.push(
         command.kind === "attach" || command.kind === "end"
@@ -145,7 +145,7 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
       observationObserved.push(observedMs);
     }
   }
-  return {
+  const group = {
     streams,
     keyStream,
     keyWorkflow,
@@ -171,7 +171,12 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     entryTrace,
     traces: entryTrace === undefined ? undefined : Buffer.concat(traces),
   };
+  return { ...group, plain: toPlainPart(group) };
 }
+
+/** Its stream begins with it: there is nothing to lock. */
+const isRoot = (command: Command): boolean =>
+  command.kind === "create" && command.parentWorkflowId === undefined;
 
 const isOfSameKey = (event: NewEvent, before: NewEvent | undefined): boolean =>
   event.workflowId === before?.workflowId &&
