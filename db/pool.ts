@@ -76,7 +76,7 @@ function naming<F>(call: F): F {
   }) as F;
 }
 
-/** A connection for `append`. `lock_timeout` bounds the wait for a locked stream: it delays its shard, not for ever. */
+/** A connection for `append`. `lock_timeout` bounds the wait for a locked stream: it delays its group, not for ever. */
 export function createCommitClient(options: DatabaseOptions, lockTimeoutMs: number): Client {
   const client = new pg.Client({
     ...base(options),

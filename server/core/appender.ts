@@ -1,7 +1,10 @@
 /**
- * Group commit. One loop for each commit connection: while a commit is in flight, what arrives waits in the lanes; then
- * all that waits, up to 1,000 entries or 2 MiB, goes into the next. No timer: an idle server commits one event at once,
- * a busy one hundreds together. Streams are spread over the connections by hash, so that a locked one delays its part only.
+ * Group commit. While a commit is in flight, what arrives waits in the lanes; then all that waits, up to 1,000 entries or
+ * 2 MiB, goes into the next. No timer: an idle server commits one event at once, a busy one hundreds together.
+ *
+ * A commit costs most of what it costs whatever it holds, so a second one goes beside the first only if a whole group waits, or
+ * if the first has taken long: a stream that somebody has locked, or a slow disk, delays the others by some milliseconds.
+ * Commits that go on at the same time have different streams (docs/decisions/0022-commits-as-needed.md has the figures).
  *
  * Guarantees: commands of one stream are stored in the order of acceptance; each gets its own result, after the commit;
  * a command that Postgres refuses fails alone (the group is bisected); a stream whose lock somebody holds is set aside;
@@ -56,7 +59,7 @@ export interface SlowCommit {
 /** Waits between tries while the database is away, ms: doubling, with jitter. */
 const backoffMs = { first: 50, most: 2000 };
 
-/** How long a locked stream is set aside, ms: each try costs its shard a lock_timeout of 2 s. */
+/** How long a locked stream is set aside, ms: each try costs a connection a lock_timeout of 2 s. */
 const holdMs = { first: 100, most: 4000 };
 
 const awayText = "the database cannot be reached; nothing was stored; try again";
@@ -68,6 +71,9 @@ const doubtText = ({ command }: Queued) =>
   command.kind === "entries"
     ? uncertainText
     : "the connection to the database broke during the commit: it may or may not be stored. Read the state, then decide; with an expected_version a repetition is safe.";
+
+/** A commit that takes longer does not keep what waits for it from going beside it, ms. */
+const patienceMs = 5;
 
 /** A stop waits so long for a commit that is under way, ms. */
 const lastCommitMs = 2000;
@@ -81,8 +87,13 @@ export class Appender {
   /** Where this instance counts what becomes of entries. */
   readonly traffic: Traffic;
   readonly #deps: AppenderDeps;
-  readonly #work: readonly Wakeup[];
-  readonly #loops: readonly Promise<void>[];
+  /** Connections without a commit; the last one is used next. */
+  readonly #free: number[];
+  readonly #underWay = new Set<Promise<void>>();
+  #lastBeganMs = Number.NEGATIVE_INFINITY;
+  #isRung = false;
+  #cancelLook = () => {};
+  #lookMs = Number.POSITIVE_INFINITY;
   readonly #drainRate = new DrainRate();
   readonly #holds = new Map<string, number>();
   /** Commands that may have been stored by a commit whose connection broke. */
@@ -94,9 +105,8 @@ export class Appender {
   constructor(deps: AppenderDeps, options: { readonly commitConnections: number }) {
     this.#deps = deps;
     this.traffic = deps.traffic;
-    this.lanes = new Lanes(options.commitConnections, deps.clock.now);
-    this.#work = Array.from({ length: options.commitConnections }, () => new Wakeup());
-    this.#loops = this.#work.map((_, shard) => this.#run(shard));
+    this.lanes = new Lanes(deps.clock.now);
+    this.#free = Array.from({ length: options.commitConnections }, (_, i) => i).reverse();
   }
 
   /** Puts a command into its lane. */
@@ -107,7 +117,7 @@ export class Appender {
       else resolve(outcome);
     });
     if (offer !== "queued") return { offer };
-    this.#work[this.lanes.shardOf(command.streamId)]?.ring();
+    this.#ring();
     return { offer, result: promise };
   }
 
@@ -171,8 +181,8 @@ export class Appender {
   discard(chain: Chain, streamId: string): void {
     chain.broken = true;
     const out = this.lanes.takeOut(
-      this.lanes.shardOf(streamId),
       ({ command }) => command.kind === "entries" && command.chain === chain,
+      streamId,
     );
     this.#dropBroken(out);
   }
@@ -186,15 +196,15 @@ export class Appender {
     while (this.lanes.waiting > 0 && !signal.aborted) await bell.wait();
     stopListening();
     this.#stopped = true;
-    for (const work of this.#work) work.ring();
+    this.#cancelLook();
     // A silent database must not hold up a stop.
     await Promise.race([
-      Promise.all(this.#loops),
+      Promise.all(this.#underWay),
       new Promise<void>((resolve) => {
         this.#deps.clock.after(lastCommitMs, resolve);
       }),
     ]);
-    for (const item of this.lanes.takeAll()) {
+    for (const item of this.lanes.takeOut(() => true)) {
       settle(
         item,
         new DomainError(
@@ -205,28 +215,61 @@ export class Appender {
     }
   }
 
-  async #run(shard: number): Promise<void> {
-    const work = this.#work[shard] as Wakeup;
-    while (!this.#stopped) {
-      const group = this.lanes.take(shard);
-      if (group.length > 0) {
-        const held: Queued[] = [];
-        await this.#commit(shard, group, held);
-        this.#hold(held);
-        continue;
+  /** Looks what there is to do, after what comes in this step. */
+  #ring(): void {
+    if (this.#isRung) return;
+    this.#isRung = true;
+    queueMicrotask(() => {
+      this.#isRung = false;
+      this.#begin();
+    });
+  }
+
+  /** Begins the commits that are due. */
+  #begin(): void {
+    while (!this.#stopped && this.#free.length > 0 && this.lanes.hasReady) {
+      const now = this.#deps.clock.now();
+      const dueMs = this.#lastBeganMs + patienceMs;
+      if (this.#underWay.size > 0 && !this.lanes.hasFullGroup && now < dueMs) {
+        this.#lookAt(dueMs);
+        return;
       }
-      const release = this.lanes.nextReleaseMs(shard);
-      const cancel =
-        release === undefined
-          ? undefined
-          : this.#deps.clock.after(Math.max(1, release - this.#deps.clock.now()), () => work.ring());
-      await work.wait();
-      cancel?.();
+      const group = this.lanes.take();
+      if (group.length === 0) {
+        this.#lookAt(this.lanes.nextReleaseMs());
+        return;
+      }
+      this.#lastBeganMs = now;
+      const commit = this.#commitGroup(this.#free.pop() as number, group);
+      this.#underWay.add(commit);
+      void commit.then(() => {
+        this.#underWay.delete(commit);
+        this.#begin();
+      });
     }
   }
 
+  /** Looks again then, at the latest. */
+  #lookAt(ms: number | undefined): void {
+    if (ms === undefined || ms >= this.#lookMs) return;
+    this.#cancelLook();
+    this.#lookMs = ms;
+    this.#cancelLook = this.#deps.clock.after(Math.max(1, ms - this.#deps.clock.now()), () => {
+      this.#lookMs = Number.POSITIVE_INFINITY;
+      this.#begin();
+    });
+  }
+
+  async #commitGroup(connection: number, group: readonly Queued[]): Promise<void> {
+    const held: Queued[] = [];
+    await this.#commit(connection, group, held);
+    this.#hold(held);
+    this.lanes.release(group);
+    this.#free.push(connection);
+  }
+
   /** Stores the group whatever it takes; every command of it is settled or, in order, in `held` afterwards. */
-  async #commit(shard: number, group: readonly Queued[], held: Queued[]): Promise<void> {
+  async #commit(connection: number, group: readonly Queued[], held: Queued[]): Promise<void> {
     let waiting = this.#dropBroken(group);
     if (held.length > 0) {
       const streams = new Set(held.map((item) => item.command.streamId));
@@ -239,7 +282,7 @@ export class Appender {
       const beganMs = performance.now();
       try {
         stored = await this.#deps.store.append(
-          shard,
+          connection,
           waiting.map((item) => item.command),
         );
       } catch (error) {
@@ -249,7 +292,7 @@ export class Appender {
         span?.end(failure.failure);
         this.#noteSlow(waiting, performance.now() - beganMs, failure.failure);
         if (failure.failure === "away" || failure.failure === "unknown") {
-          waiting = await this.#waitForDatabase(shard, waiting, failure, attempt);
+          waiting = await this.#waitForDatabase(waiting, failure, attempt);
           continue;
         }
         const oneStream = waiting.every((item) => item.command.streamId === waiting[0]?.command.streamId);
@@ -261,11 +304,11 @@ export class Appender {
           held.push(...waiting);
         } else if (waiting.length > 1) {
           const middle = waiting.length >> 1;
-          await this.#commit(shard, waiting.slice(0, middle), held);
-          await this.#commit(shard, waiting.slice(middle), held);
+          await this.#commit(connection, waiting.slice(0, middle), held);
+          await this.#commit(connection, waiting.slice(middle), held);
         } else if (failure.failure === "poisoned" && isOfSession(waiting[0])) {
           this.#deps.onFailure("an entry of a session could not be stored", failure);
-          await this.#commit(shard, splitPoisoned(waiting[0]), held);
+          await this.#commit(connection, splitPoisoned(waiting[0]), held);
         } else {
           this.#deps.onFailure("a command could not be stored", failure);
           for (const item of waiting) settle(item, failure);
@@ -370,7 +413,6 @@ export class Appender {
   }
 
   async #waitForDatabase(
-    shard: number,
     waiting: readonly Queued[],
     failure: StoreError,
     attempt: number,
@@ -391,7 +433,7 @@ export class Appender {
     const now = this.#deps.clock.now();
     const giveUp = [
       ...stay.filter((item) => isImpatient(item, now)),
-      ...this.lanes.takeOut(shard, (item) => isImpatient(item, now)),
+      ...this.lanes.takeOut((item) => isImpatient(item, now)),
     ];
     for (const item of giveUp) {
       settle(item, new DomainError("unavailable", this.#uncertain.has(item) ? doubtText(item) : awayText));

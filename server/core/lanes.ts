@@ -1,6 +1,7 @@
 /**
  * The bounded place where commands wait for their group commit. Guarantees:
  * - a stream is one FIFO, whatever lanes its commands came by; it is scheduled in the highest lane of what waits in it;
+ * - of a stream that has commands in a group no other group takes any, until that one is released;
  * - between streams: deficit round robin over tenants, then over the tenant's streams;
  * - a lane that always has work leaves the lower ones their share of each group, so none starves;
  * - what waits and what is in flight is bounded by entries and bytes (`LaneUsage`): `offer` answers "full" beyond.
@@ -33,7 +34,7 @@ const pressureSteps: readonly number[] = [0.5 + Number.EPSILON, 0.8, 1];
 const quantum = 100;
 const bytesPerUnit = limits.groupBytes / limits.groupEntries;
 
-/** A shard that had commands of several tenants counts as shared for so long, ms. */
+/** Where commands of several tenants came, the lanes count as shared for so long, ms. */
 const sharedForMs = 1000;
 
 const costOf = (command: Command): number => Math.max(command.entries, command.bytes / bytesPerUnit);
@@ -43,6 +44,11 @@ class StreamQueue implements RingMember {
   readonly tenant: string;
   readonly items = new Fifo<Queued>();
   readonly counts: Record<Lane, number> = { high: 0, normal: 0, low: 0 };
+  /** What waits in it. */
+  entries = 0;
+  bytes = 0;
+  /** A group that is under way has commands of it. */
+  busy = false;
   /** Not before then: its lock was held by somebody. */
   heldUntilMs = 0;
   /** Was held: goes alone until a commit succeeds, so that it delays nobody else. */
@@ -61,7 +67,7 @@ class StreamQueue implements RingMember {
 
   headCost(): number | undefined {
     const head = this.items.peek();
-    return this.sealed || head === undefined ? undefined : costOf(head.command);
+    return this.sealed || this.busy || head === undefined ? undefined : costOf(head.command);
   }
 }
 
@@ -72,57 +78,19 @@ class TenantQueue implements RingMember {
   }
 }
 
-class Shard {
-  readonly rings: Record<Lane, DeficitRing<TenantQueue>> = {
+export class Lanes {
+  readonly usage = new LaneUsage();
+  readonly #rings: Record<Lane, DeficitRing<TenantQueue>> = {
     high: new DeficitRing(quantum),
     normal: new DeficitRing(quantum),
     low: new DeficitRing(quantum),
   };
-  readonly tenants: Record<Lane, Map<string, TenantQueue>> = {
+  readonly #tenants: Record<Lane, Map<string, TenantQueue>> = {
     high: new Map(),
     normal: new Map(),
     low: new Map(),
   };
-  readonly streams = new Map<string, StreamQueue>();
-  #lastTenant: string | undefined;
-  #sharedUntilMs = 0;
-
-  noteTenant(tenant: string, now: number): void {
-    if (tenant !== this.#lastTenant && this.#lastTenant !== undefined)
-      this.#sharedUntilMs = now + sharedForMs;
-    this.#lastTenant = tenant;
-  }
-
-  /**
-   * A group of a thousand entries takes tens of milliseconds when all connections are busy, and who comes next waits for it:
-   * one of 250 costs a few percent more for each entry, and a small tenant beside one that floods waits a third as long.
-   */
-  mostEntries(now: number): number {
-    return now < this.#sharedUntilMs ? limits.sharedGroupEntries : limits.groupEntries;
-  }
-
-  /** Puts a stream where its commands say; it may still stand in a lower ring, where it is then found empty. */
-  schedule(queue: StreamQueue): void {
-    const tenants = this.tenants[queue.lane];
-    const tenant = tenants.get(queue.tenant) ?? new TenantQueue();
-    tenants.set(queue.tenant, tenant);
-    tenant.streams.add(queue);
-    this.rings[queue.lane].add(tenant);
-  }
-
-  forgetIfEmpty(queue: StreamQueue): void {
-    if (queue.items.length > 0) return;
-    this.streams.delete(queue.streamId);
-    for (const lane of laneOrder) {
-      const tenant = this.tenants[lane].get(queue.tenant);
-      if (tenant !== undefined && tenant.headCost() === undefined) this.tenants[lane].delete(queue.tenant);
-    }
-  }
-}
-
-export class Lanes {
-  readonly usage = new LaneUsage();
-  readonly #shards: readonly Shard[];
+  readonly #streams = new Map<string, StreamQueue>();
   readonly #now: () => number;
   readonly #onSpace = new Set<() => void>();
   readonly #onPressure = new Set<PressureListener>();
@@ -133,18 +101,14 @@ export class Lanes {
     low: new Map(),
   };
   #waiting = 0;
+  /** What waits in streams that are not busy. */
+  readonly #ready = { commands: 0, entries: 0, bytes: 0 };
+  #lastTenant: string | undefined;
+  #sharedUntilMs = 0;
   #closed = false;
 
-  constructor(shards: number, now: () => number) {
-    this.#shards = Array.from({ length: shards }, () => new Shard());
+  constructor(now: () => number) {
     this.#now = now;
-  }
-
-  /** The shard of a stream: streams are spread, and a stream never changes its shard. */
-  shardOf(streamId: string): number {
-    let hash = 0;
-    for (let i = 0; i < streamId.length; i++) hash = (hash * 31 + streamId.charCodeAt(i)) | 0;
-    return (hash >>> 0) % this.#shards.length;
   }
 
   /** Commands that are not settled yet. */
@@ -156,7 +120,7 @@ export class Lanes {
     if (this.#closed) return "closed";
     if (!this.usage.take(command.lane, command.tenant, command)) return "full";
     this.#notePressure(command);
-    this.#shard(command.streamId).noteTenant(command.tenant, this.#now());
+    this.#noteTenant(command.tenant);
     this.#waiting++;
     const queued: Queued = {
       command,
@@ -177,35 +141,115 @@ export class Lanes {
   putBack(items: readonly Queued[], holdUntilMs: number): void {
     for (const item of items.toReversed()) this.#enqueue(item, "front");
     for (const item of items) {
-      const queue = this.#shard(item.command.streamId).streams.get(item.command.streamId);
+      const queue = this.#streams.get(item.command.streamId);
       if (queue === undefined) continue;
       queue.heldUntilMs = holdUntilMs;
       queue.suspect = true;
     }
   }
 
-  /** What goes into the next group of a shard: at most 1,000 entries (250 of several tenants) and 2 MiB, or one larger command alone. */
-  take(shardNo: number): Queued[] {
-    const shard = this.#shards[shardNo];
-    if (shard === undefined) throw new RangeError(`no shard ${shardNo}`);
+  /** Is there something that a group could take? */
+  get hasReady(): boolean {
+    return this.#ready.commands > 0;
+  }
+
+  /** Is there as much as fits into one group? */
+  get hasFullGroup(): boolean {
+    return this.#ready.entries >= this.#mostEntries() || this.#ready.bytes >= limits.groupBytes;
+  }
+
+  /**
+   * What goes into the next group: at most 1,000 entries (250 of several tenants) and 2 MiB, or one larger command alone. Its
+   * streams are busy until it is released.
+   */
+  take(): Queued[] {
     const group: Queued[] = [];
     const sealed: StreamQueue[] = [];
     const hazards = new Hazards();
-    const entries = shard.mostEntries(this.#now());
+    const entries = this.#mostEntries();
     const room = { entries, bytes: limits.groupBytes };
-    for (const lane of laneOrder)
-      this.#fill(shard, lane, entries * share[lane], group, room, hazards, sealed);
-    for (const lane of laneOrder) this.#fill(shard, lane, entries, group, room, hazards, sealed);
+    for (const lane of laneOrder) this.#fill(lane, entries * share[lane], group, room, hazards, sealed);
+    for (const lane of laneOrder) this.#fill(lane, entries, group, room, hazards, sealed);
+    for (const { command } of group) this.#setBusy(command.streamId, true);
     for (const queue of sealed) {
       queue.sealed = false;
-      if (queue.items.length > 0) shard.schedule(queue);
-      else shard.forgetIfEmpty(queue);
+      this.#settle(queue);
     }
     return group;
   }
 
+  /** The group is under way no more; what of it was not stored has been put back before. */
+  release(group: readonly Queued[]): void {
+    for (const { command } of group) this.#setBusy(command.streamId, false);
+  }
+
+  #setBusy(streamId: string, busy: boolean): void {
+    const queue = this.#streams.get(streamId);
+    if (queue === undefined || queue.busy === busy) return;
+    queue.busy = busy;
+    const sign = busy ? -1 : 1;
+    this.#countReady(queue.items.length, queue, sign);
+    if (!busy) this.#settle(queue);
+  }
+
+  /**
+   * A group of a thousand entries takes tens of milliseconds when all connections are busy, and who comes next waits for it:
+   * one of 250 costs a few percent more for each entry, and a small tenant beside one that floods waits a third as long.
+   */
+  #mostEntries(): number {
+    return this.#now() < this.#sharedUntilMs ? limits.sharedGroupEntries : limits.groupEntries;
+  }
+
+  #noteTenant(tenant: string): void {
+    if (tenant !== this.#lastTenant && this.#lastTenant !== undefined)
+      this.#sharedUntilMs = this.#now() + sharedForMs;
+    this.#lastTenant = tenant;
+  }
+
+  /** Puts a stream where its commands say, or forgets it if it has none. */
+  #settle(queue: StreamQueue): void {
+    if (queue.busy) return;
+    if (queue.items.length > 0) this.#schedule(queue);
+    else this.#forgetIfEmpty(queue);
+  }
+
+  /** It may still stand in a lower ring, where it is then found empty. */
+  #schedule(queue: StreamQueue): void {
+    const tenants = this.#tenants[queue.lane];
+    const tenant = tenants.get(queue.tenant) ?? new TenantQueue();
+    tenants.set(queue.tenant, tenant);
+    tenant.streams.add(queue);
+    this.#rings[queue.lane].add(tenant);
+  }
+
+  #forgetIfEmpty(queue: StreamQueue): void {
+    if (queue.items.length > 0 || queue.busy) return;
+    this.#streams.delete(queue.streamId);
+    for (const lane of laneOrder) {
+      const tenant = this.#tenants[lane].get(queue.tenant);
+      if (tenant !== undefined && tenant.headCost() === undefined) this.#tenants[lane].delete(queue.tenant);
+    }
+  }
+
+  /** Counts what comes into a stream, or leaves it. */
+  #count(queue: StreamQueue, { entries, bytes, lane }: Command, sign: 1 | -1): void {
+    queue.counts[lane] += sign;
+    queue.entries += sign * entries;
+    queue.bytes += sign * bytes;
+    if (!queue.busy) this.#countReady(1, { entries, bytes }, sign);
+  }
+
+  #countReady(
+    commands: number,
+    of: { readonly entries: number; readonly bytes: number },
+    sign: 1 | -1,
+  ): void {
+    this.#ready.commands += sign * commands;
+    this.#ready.entries += sign * of.entries;
+    this.#ready.bytes += sign * of.bytes;
+  }
+
   #fill(
-    shard: Shard,
     lane: Lane,
     most: number,
     group: Queued[],
@@ -219,7 +263,7 @@ export class Lanes {
       sealed.push(queue);
     };
     while (left > 0 && room.entries > 0 && room.bytes > 0) {
-      const tenant = shard.rings[lane].pick();
+      const tenant = this.#rings[lane].pick();
       const queue = tenant?.streams.pick();
       const item = queue?.items.peek();
       if (tenant === undefined || queue === undefined || item === undefined) return;
@@ -228,7 +272,7 @@ export class Lanes {
         queue.sealed = true;
         tenant.streams.pick();
         queue.sealed = false;
-        shard.schedule(queue);
+        this.#schedule(queue);
         continue;
       }
       const { command } = item;
@@ -246,11 +290,10 @@ export class Lanes {
         continue;
       }
       queue.items.shift();
-      queue.counts[command.lane]--;
+      this.#count(queue, command, -1);
       const cost = costOf(command);
       tenant.streams.charge(queue, cost);
-      shard.rings[lane].charge(tenant, cost);
-      shard.forgetIfEmpty(queue);
+      this.#rings[lane].charge(tenant, cost);
       left -= cost;
       group.push(item);
       room.entries -= command.entries;
@@ -265,36 +308,33 @@ export class Lanes {
 
   /** Notes that a stream could be written again. */
   clearSuspicion(streamId: string): void {
-    const queue = this.#shard(streamId).streams.get(streamId);
+    const queue = this.#streams.get(streamId);
     if (queue !== undefined) queue.suspect = false;
   }
 
-  /** When the first held stream of a shard may go; undefined: none is held. */
-  nextReleaseMs(shardNo: number): number | undefined {
+  /** When the first held stream may go; undefined: none is held. */
+  nextReleaseMs(): number | undefined {
     let next: number | undefined;
-    for (const queue of this.#shards[shardNo]?.streams.values() ?? []) {
-      if (queue.heldUntilMs > 0 && queue.items.length > 0)
+    for (const queue of this.#streams.values()) {
+      if (queue.heldUntilMs > 0 && queue.items.length > 0 && !queue.busy)
         next = Math.min(next ?? Number.POSITIVE_INFINITY, queue.heldUntilMs);
     }
     return next;
   }
 
-  /** Takes out of a shard what the test picks. */
-  takeOut(shardNo: number, test: (item: Queued) => boolean): Queued[] {
-    const shard = this.#shards[shardNo];
+  /** Takes out what the test picks: of one stream, or of all. */
+  takeOut(test: (item: Queued) => boolean, streamId?: string): Queued[] {
+    const only = streamId === undefined ? undefined : this.#streams.get(streamId);
+    const queues = streamId === undefined ? [...this.#streams.values()] : only === undefined ? [] : [only];
     const out: Queued[] = [];
-    for (const queue of [...(shard?.streams.values() ?? [])]) {
+    for (const queue of queues) {
       for (const item of queue.items.takeOut(test)) {
-        queue.counts[item.command.lane]--;
+        this.#count(queue, item.command, -1);
         out.push(item);
       }
-      shard?.forgetIfEmpty(queue);
+      this.#forgetIfEmpty(queue);
     }
     return out;
-  }
-
-  takeAll(): Queued[] {
-    return this.#shards.flatMap((_, shardNo) => this.takeOut(shardNo, () => true));
   }
 
   /** Called whenever something was settled, hence there may be room. Returns how to stop it. */
@@ -344,22 +384,17 @@ export class Lanes {
     this.#closed = true;
   }
 
-  #shard(streamId: string): Shard {
-    return this.#shards[this.shardOf(streamId)] as Shard;
-  }
-
   #enqueue(item: Queued, where: "front" | "back"): void {
     const { command } = item;
-    const shard = this.#shard(command.streamId);
-    let queue = shard.streams.get(command.streamId);
+    let queue = this.#streams.get(command.streamId);
     if (queue === undefined) {
       queue = new StreamQueue(command.streamId, command.tenant);
-      shard.streams.set(command.streamId, queue);
+      this.#streams.set(command.streamId, queue);
     }
     if (where === "front") queue.items.unshift(item);
     else queue.items.push(item);
-    queue.counts[command.lane]++;
-    shard.schedule(queue);
+    this.#count(queue, command, 1);
+    if (!queue.busy) this.#schedule(queue);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * One connection that commits groups: opened when first needed, thrown away when it fails, opened anew by the next group.
- * One group at a time: the appender's loop for its shard.
+ * One group at a time: the appender sees to that.
  */
 
 import { type Client, createCommitClient, type DatabaseOptions } from "../../db/pool.ts";
@@ -8,7 +8,7 @@ import { type AppendAnswer, type AppendGroup, append } from "../../db/statements
 import { StoreError } from "../core/ports.ts";
 import { sqlState, toStoreError } from "./store-errors.ts";
 
-/** A stream locked by somebody delays its shard at most so long, ms (design §2). */
+/** A stream locked by somebody delays what shares its group at most so long, ms (design §2). */
 const lockTimeoutMs = 2000;
 
 export class CommitConnection {

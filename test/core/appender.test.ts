@@ -106,6 +106,110 @@ test("an idle appender commits one event at once, a busy one many together", asy
   await appender.close(AbortSignal.timeout(1000));
 });
 
+describe("beside a commit that is under way", () => {
+  /** An appender whose commits end when they are told to, by a clock that is turned by hand. */
+  function byHand() {
+    let now = 0;
+    const timers = new Set<{ readonly atMs: number; readonly call: () => void }>();
+    /** By connection: what each commit under way holds, and how it ends. */
+    const commits: { connection: number; streams: string[]; end: () => void }[] = [];
+    const appender = new Appender(
+      {
+        store: {
+          async append(connection, commands) {
+            const { promise, resolve } = Promise.withResolvers<void>();
+            const commit = { connection, streams: commands.map(({ streamId }) => streamId), end: resolve };
+            commits.push(commit);
+            await promise;
+            commits.splice(commits.indexOf(commit), 1);
+            const results = commands.map(
+              () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] }) as const,
+            );
+            return { results, notices: [] };
+          },
+        },
+        bus: { publish: () => {} },
+        traffic: new Traffic(),
+        clock: {
+          now: () => now,
+          after(delayMs, call) {
+            const timer = { atMs: now + delayMs, call };
+            timers.add(timer);
+            return () => timers.delete(timer);
+          },
+        },
+        random: Math.random,
+        onFailure: () => {},
+      },
+      { commitConnections: 3 },
+    );
+    const turn = (ms: number) => {
+      now += ms;
+      for (const timer of [...timers]) if (timer.atMs <= now && timers.delete(timer)) timer.call();
+    };
+    const submitTo = (stream: string) =>
+      submit({ appender }, entries(stream, [anEvent({ workflowId: "w" })]));
+    const streams = () => commits.map((commit) => commit.streams);
+    return { appender, commits, streams, submitTo, turn };
+  }
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  test("what comes waits, and shares the next one", async () => {
+    const { commits, streams, submitTo } = byHand();
+    const all = ["a", "b", "c", "a"].map(submitTo);
+    await settled();
+    expect(streams()).toEqual([["a", "a", "b", "c"]]);
+    all.push(submitTo("d"), submitTo("a"));
+    await settled();
+    expect(streams().length).toBe(1);
+    commits[0]?.end();
+    await settled();
+    expect(streams().map((names) => names.sort())).toEqual([["a", "d"]]);
+    commits[0]?.end();
+    await Promise.all(all);
+  });
+
+  test("other streams go on when it takes long, its own do not", async () => {
+    const { commits, streams, submitTo, turn } = byHand();
+    const all = [submitTo("locked")];
+    await settled();
+    all.push(submitTo("locked"), submitTo("b"), submitTo("c"));
+    await settled();
+    turn(4);
+    expect(streams()).toEqual([["locked"]]);
+    turn(1);
+    expect(streams()).toEqual([["locked"], ["b", "c"]]);
+    expect(new Set(commits.map(({ connection }) => connection)).size).toBe(2);
+    commits[1]?.end();
+    await settled();
+    // The first one has taken long already: nothing waits for it any more.
+    turn(5);
+    all.push(submitTo("d"));
+    await settled();
+    expect(streams()).toEqual([["locked"], ["d"]]);
+    commits[1]?.end();
+    commits[0]?.end();
+    await settled();
+    expect(streams()).toEqual([["locked"]]);
+    commits[0]?.end();
+    await Promise.all(all);
+  });
+
+  test("a whole group goes at once, on as many connections as there are", async () => {
+    const { commits, streams, submitTo } = byHand();
+    const all = [submitTo("a")];
+    await settled();
+    for (let i = 0; i < 3500; i++) all.push(submitTo(`s${i}`));
+    await settled();
+    expect(streams().map(({ length }) => length)).toEqual([1, 1000, 1000]);
+    while (commits.length > 0) {
+      commits[0]?.end();
+      await settled();
+    }
+    await Promise.all(all);
+  });
+});
+
 test(
   "a stream whose lock somebody holds waits; the others go on; its order is kept",
   { timeout: 60_000 },

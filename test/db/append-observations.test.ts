@@ -11,6 +11,7 @@ import { RejectionCode } from "../../server/core/session/rejection.ts";
 import { toAppendGroup, toGroupResult } from "../../server/store/append-group.ts";
 import { anEvent, attach, create, entries } from "../support/commands.ts";
 import { newId, useDatabase, waitingForLock } from "../support/database.ts";
+import { takeGroup } from "../support/take-group.ts";
 import { until } from "../support/until.ts";
 
 const database = useDatabase();
@@ -160,13 +161,13 @@ describe("observations", () => {
       anObservation(one.session, 3, "a"),
     ];
     expect(splitAtHazards(same).map((part) => part.length)).toEqual([2, 1]);
-    const lanes = new Lanes(1, () => 0);
+    const lanes = new Lanes(() => 0);
     lanes.offer(one.batch([anObservation(one.session, 1, "a")]), () => {});
     lanes.offer(two.batch([anObservation(two.session, 1, "a")]), () => {});
     const other = await aSpace();
     const third = await other.aSession();
     lanes.offer(third.batch([anObservation(third.session, 1, "a")]), () => {});
-    expect([lanes.take(0), lanes.take(0)].map((group) => group.length)).toEqual([2, 1]);
+    expect([takeGroup(lanes), takeGroup(lanes)].map((group) => group.length)).toEqual([2, 1]);
   });
 
   test("an id is judged after the lock, from what was committed before", async () => {

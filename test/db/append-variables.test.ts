@@ -15,6 +15,7 @@ import {
   setVariable as set,
 } from "../support/commands.ts";
 import { newId, useDatabase, waitingForLock } from "../support/database.ts";
+import { takeGroup } from "../support/take-group.ts";
 import { until } from "../support/until.ts";
 
 const database = useDatabase();
@@ -79,10 +80,10 @@ describe("one group", () => {
   });
 
   test("is filled with changes of one stream; entries after one wait for the next", () => {
-    const lanes = new Lanes(1, () => 0);
+    const lanes = new Lanes(() => 0);
     const [stream, id] = [newId(), newId()];
     const taken = () =>
-      lanes.take(0).map((item) => {
+      takeGroup(lanes).map((item) => {
         item.settle({ kind: "variables", result: "missing" });
         return item.command.kind;
       });

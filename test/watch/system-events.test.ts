@@ -24,6 +24,7 @@ import {
 import { anEvent, entries } from "../support/commands.ts";
 import { newId } from "../support/database.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { takeGroup } from "../support/take-group.ts";
 import { until } from "../support/until.ts";
 
 const { WARNING, ERROR, SESSION_ATTACHED, BACKPRESSURE_ENTERED, BACKPRESSURE_LEFT, HEALTH_CHANGED } =
@@ -281,7 +282,7 @@ describe("between instances", () => {
 });
 
 test("pressure is told when it passes 80 % and when it is at 50 % again, of the lane and of the tenant", () => {
-  const lanes = new Lanes(1, () => 0);
+  const lanes = new Lanes(() => 0);
   const told: NewSystemEvent[] = [];
   const stop = watchPressure(lanes, { emit: (event) => told.push(event) });
   const settles: (() => void)[] = [];
@@ -295,7 +296,7 @@ test("pressure is told when it passes 80 % and when it is at 50 % again, of the 
   };
   const settle = (count: number) => {
     while (settles.length < count)
-      for (const item of lanes.take(0)) settles.push(() => item.settle(new Error()));
+      for (const item of takeGroup(lanes)) settles.push(() => item.settle(new Error()));
     for (const done of settles.splice(0, count)) done();
   };
   const brief = () => told.splice(0).map(({ type, tenant, metadata }) => [type, tenant, metadata?.["lane"]]);
