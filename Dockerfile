@@ -33,4 +33,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/readyz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # Not by npm: it would stand between the signal and the server.
-CMD ["node", "cli/main.ts", "serve"]
+CMD ["node", "--max-semi-space-size=8", "cli/main.ts", "serve"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
 import { enableCompileCache } from "node:module";
 
 /** The command line. Looks at the Node version before anything that needs Node 24 is loaded. */

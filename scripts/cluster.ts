@@ -7,6 +7,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { nodeFlags } from "../cli/node-flags.ts";
 import { startTestCluster } from "../test/support/cluster.ts";
 import { type KeptProcess, spawnKept } from "../test/support/kept-process.ts";
 import { natsServer, startNats } from "../test/support/nats.ts";
@@ -40,7 +41,7 @@ class Instance {
     const lines: string[] = [];
     const ready = Promise.withResolvers<void>();
     const env = { ...this.#env, PORT: port };
-    const child = await spawnKept([process.execPath, main, "serve"], env, (line) => {
+    const child = await spawnKept([process.execPath, ...nodeFlags, main, "serve"], env, (line) => {
       const url = /^Tributary is ready: (\S+)/.exec(line)?.[1];
       if (url === undefined) {
         if (this.url !== "" && line.startsWith("{")) console.error(`${this.#name}: ${line}`);

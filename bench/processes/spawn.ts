@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nodeFlags } from "../../cli/node-flags.ts";
 import type { Answer, Builtins, Call } from "./child.ts";
 import type { MethodsOf, OptionsOf, RoleName } from "./roles.ts";
 
@@ -32,7 +33,8 @@ export class Child<R extends RoleName> {
     this.role = role;
     const { PATH, HOME } = process.env;
     this.#process = fork(file, [], {
-      execArgv: ["--expose-gc"],
+      // All of them as our server is started, so that none has the better collector.
+      execArgv: ["--expose-gc", ...nodeFlags],
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       // As the command line does: compiled code is kept, and the compiler's memory is not part of the server's.
       env: { PATH, HOME, NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache") },

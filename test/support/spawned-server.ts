@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { nodeFlags } from "../../cli/node-flags.ts";
 
 const main = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 
@@ -22,7 +23,7 @@ export interface SpawnedServer {
 }
 
 export async function spawnServer(env: Readonly<Record<string, string>>): Promise<SpawnedServer> {
-  const child = spawn(process.execPath, [main, "serve"], {
+  const child = spawn(process.execPath, [...nodeFlags, main, "serve"], {
     env: { PATH: process.env["PATH"] ?? "", PORT: "0", LOG_LEVEL: "error", DRAIN_TIMEOUT_MS: "5000", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
