@@ -44,14 +44,14 @@ export function toPlainPart(group: Entries): PlainPart | undefined {
     }
     if (keyProducer[key] === "") continue;
     const sequence = entrySequence[i] as number;
+    const epoch = keyEpoch[key] as number;
     const producer = producerOf(key);
     const found = numbered.get(producer);
     if (found === undefined) {
-      const epoch = keyEpoch[key] as number;
       numbered.set(producer, { entry: i + 1, last: sequence, count: 1, epoch, first: sequence });
       continue;
     }
-    if (sequence <= found.last) return undefined;
+    if (sequence <= found.last || epoch !== found.epoch) return undefined;
     found.entry = i + 1;
     found.last = sequence;
     found.count++;
