@@ -165,7 +165,8 @@ export const settings = {
   COMMIT_CONNECTIONS: {
     schema: z.coerce.number().int().min(1).max(64).default(4),
     allowed: "1–64",
-    about: "Commits that may go on at the same time, each on a connection of its own. A second one begins when a whole group waits, or when one takes long.",
+    about:
+      "Commits that may go on at the same time, each on a connection of its own. A second one begins when a whole group waits, or when one takes long.",
   },
   POOL_SIZE: {
     schema: z.coerce.number().int().min(2).max(500).default(10),

@@ -17,7 +17,7 @@ import { notesKey, principalOf } from "./context.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import type { Gate } from "./interceptors.ts";
 import { readBody } from "./plain-body.ts";
-import { plainMessages } from "./plain-messages.ts";
+import { type Decode, plainMessages } from "./plain-messages.ts";
 import { deadlineOf, type PlainProtocol, plainProtocolOf } from "./plain-protocol.ts";
 import { clientLeft } from "./response-sink.ts";
 import { isValid } from "./validation.ts";
@@ -57,6 +57,8 @@ export interface DirectCall {
 /** A method that takes a stream of messages. Each is judged by whoever serves it; they end with the input or with `until`. */
 export interface DirectIntake {
   readonly method: DescMethod;
+  /** Reads plain messages; absent: the generated decoder reads all. */
+  readonly decode?: Decode<Message>;
   take(messages: (until: AbortSignal) => AsyncIterable<Message>, call: PlainCall): Promise<void>;
 }
 
@@ -151,7 +153,10 @@ async function start(
     if (notes !== undefined) notes.entered = true;
     const { endFlag } = protocol;
     return {
-      done: call.take((until) => plainMessages(method.input, request, endFlag, until, tell), allowed),
+      done: call.take(
+        (until) => plainMessages(method.input, request, endFlag, until, tell, call.decode),
+        allowed,
+      ),
     };
   }
   const most = call.requestBytes ?? defaultRequestBytes;

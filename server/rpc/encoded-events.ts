@@ -7,21 +7,11 @@
  * unknown field of the answer, which is written as it stands, so framing, compression and protocols stay Connect's.
  * JSON has no place for such bytes: callers that answer in JSON use `toStreamMessage`.
  */
-import type { DescMessage, UnknownField } from "@bufbuild/protobuf";
+import type { UnknownField } from "@bufbuild/protobuf";
 import { EventBatchSchema, EventSchema, StreamMessageSchema } from "../../gen/tributary/v1/event_pb.ts";
 import type { SentEvent } from "../core/batch.ts";
 import { type Payload, payloadSize } from "../core/event.ts";
-
-const lengthDelimited = 2;
-const varint = 0;
-
-/** Tags come from the schema: only the kinds of the fields are assumed. */
-function tagOf(schema: DescMessage, field: string, wireType: number): number {
-  const found = schema.fields.find(({ name }) => name === field);
-  if (found === undefined || found.number > 15)
-    throw new Error(`${schema.typeName}.${field}: no one-byte tag`);
-  return (found.number << 3) | wireType;
-}
+import { lengthDelimited, tagOf, varint } from "./wire-tag.ts";
 
 const tags = {
   events: tagOf(StreamMessageSchema, "events", lengthDelimited),

@@ -11,12 +11,15 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { compressedFlag } from "@connectrpc/connect/protocol";
 import { limits } from "../core/limits.ts";
 
+/** undefined: the message is not plain, and is read, or refused, by the generated decoder. */
+export type Decode<M> = (bytes: Buffer) => M | undefined;
+
 const headBytes = 5;
 const empty = Buffer.alloc(0);
 
 /**
  * Ends with the input or, without a word, with the signal. `endFlag`: of envelopes that are no messages; `tell` hears how many messages
- * were dealt with.
+ * were dealt with; `decode` is asked before the generated decoder.
  */
 export async function* plainMessages<Desc extends DescMessage>(
   schema: Desc,
@@ -24,6 +27,7 @@ export async function* plainMessages<Desc extends DescMessage>(
   endFlag: number | undefined,
   signal: AbortSignal,
   tell: (count: number) => void,
+  decode: Decode<MessageShape<Desc>> | undefined,
 ): AsyncGenerator<MessageShape<Desc>> {
   const input = new Input(request, signal);
   let count = 0;
@@ -38,7 +42,7 @@ export async function* plainMessages<Desc extends DescMessage>(
       if (body === undefined) return;
       if ((flags & compressedFlag) === compressedFlag) throw compressed();
       if (endFlag !== undefined && (flags & endFlag) === endFlag) continue;
-      const message = parse(schema, body);
+      const message = decode?.(body) ?? parse(schema, body);
       count++;
       yield message;
       tell(count);

@@ -21,6 +21,7 @@ import type { OpenCall, OpenCalls } from "../core/open-call.ts";
 import { PublishCall, type PublishDeps, publishOne } from "../core/publish.ts";
 import { keptTrace, wrongTraceparent } from "../core/traceparent.ts";
 import { accessOf, notesKey, principalOf, traceOf } from "./context.ts";
+import { decodePublishTaskEvents } from "./decoded-events.ts";
 import type { DirectIntake } from "./direct-calls.ts";
 import { type LogBug, toConnectError } from "./error-mapping.ts";
 import { type PublishTaskStreamDeps, publishTaskStream } from "./publish-task-stream.ts";
@@ -51,6 +52,7 @@ const { publishTaskEvents: method } = TaskStreamService.method;
 /** Many events, answered directly: see direct-calls.ts. */
 export const directPublishing = (deps: TaskStreamDeps): DirectIntake => ({
   method,
+  decode: decodePublishTaskEvents,
   async take(messages, call) {
     const answer = await publishTaskEvents(
       deps,
