@@ -62,6 +62,20 @@ describe.each(seeds(isFull ? 20 : 1))("with seed %i", (seed) => {
   });
 });
 
+test("entries of one session that come by an old connection and by a new one are not plain", async () => {
+  const [stream, session] = [newId(), newId()];
+  const run = (...commands: Command[]) => append(client, toAppendGroup(commands));
+  await run(create(stream, { workflowId: stream }));
+  await run(attach(stream, stream, session));
+  await run(attach(stream, stream, session, true));
+  const batch = (sequence: number, epoch: number): AppendEntries => ({
+    ...entries(stream, [anEvent({ workflowId: stream, producerId: session, sequence })]),
+    session: { epoch },
+  });
+  expect((await run(batch(1, 2), batch(2, 1))).decisions).toEqual([1, 7]);
+  expect((await run(batch(2, 1), batch(3, 2)).catch((error) => error)).code).toBe("TR001");
+});
+
 const withoutTime = ({ recordedMs: _, ...answer }: AppendAnswer) => answer;
 
 /** All that a group may change, but for when it was. Of events and observations the newest, and how many there are. */
@@ -145,7 +159,7 @@ async function makeWorld(random: Random, seed: number) {
         ...tracing(),
       });
     });
-    return entries(stream, events);
+    return entries(random.chance(0.02) ? newId() : stream, events); // of no stream: deleted meanwhile
   }
 
   function written(): AppendEntries {
@@ -164,6 +178,20 @@ async function makeWorld(random: Random, seed: number) {
           type: passedType,
           payload: '{"code":1,"message":"no"}',
         });
+      // What belongs into the other kind of stream.
+      if (random.chance(0.02)) {
+        const observationId = newId();
+        const observation = { observationId, metadata: "{}", confidence: 1, importance: 1, observedMs: 1 };
+        return session.of === "tree"
+          ? anEvent({
+              ...own,
+              workflowId: noWorkflow,
+              taskExecutionId: "",
+              type: EventType.OBSERVATION,
+              observation,
+            })
+          : anEvent({ ...own, workflowId: noWorkflow, taskExecutionId: "" });
+      }
       if (session.of === "tree")
         return anEvent({
           ...own,
@@ -212,9 +240,12 @@ async function makeWorld(random: Random, seed: number) {
         if (random.chance(0.5)) trees[1] = { stream, workflows: [stream] };
         else tree.workflows.push(stream); // of another stream: unknown here
       }
-      return Array.from({ length: 1 + random.below(4) }, () =>
+      const commands: Command[] = Array.from({ length: 1 + random.below(4) }, () =>
         random.chance(0.5) ? published() : written(),
       );
+      const { stream } = random.pick(trees);
+      if (random.chance(0.05)) commands.push(create(stream, { parentWorkflowId: stream }));
+      return commands;
     },
     /** Sessions go on from what the database says. */
     note(commands: readonly Command[], answer: AppendAnswer | undefined) {
