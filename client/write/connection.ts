@@ -82,7 +82,9 @@ export class Connection<E> {
     yield { case: "init", value: this.#init };
     while (!this.#over) {
       const { end, paused, preferredRate } = this.#session;
-      if (this.#next === 0) await this.#change();
+      // One time for both looks at it: a wait that ended between them would be taken for none, and news waited for.
+      const now = Date.now();
+      if (this.#next === 0) await this.#change(now);
       else if (end === "discard" && this.#saidEnd === undefined) yield this.#close(end);
       else if (paused !== this.#saidPaused) {
         this.#saidPaused = paused;
@@ -91,14 +93,14 @@ export class Connection<E> {
         this.#saidRate = preferredRate;
         const action = preferredRate === 0 ? FlowAction.SPEED_UP : FlowAction.SLOW_DOWN;
         yield { case: "flow", value: { action, preferredRate } };
-      } else if (this.#maySend()) {
+      } else if (this.#maySend(now)) {
         await turn(); // what is written in this turn goes with it
         const batch = this.#batch();
         if (batch !== undefined) yield batch;
       } else if (end !== undefined && this.#saidEnd === undefined && this.#isAllSettled()) {
         if (end === "detach") return;
         yield this.#close(end);
-      } else if (!(await this.#change())) yield { case: "heartbeat", value: {} };
+      } else if (!(await this.#change(now))) yield { case: "heartbeat", value: {} };
     }
   }
 
@@ -188,9 +190,9 @@ export class Connection<E> {
     return from + (this.#pressed ? Math.ceil(entries / 2) : entries);
   }
 
-  #maySend(): boolean {
+  #maySend(now: number): boolean {
     if (this.#session.paused || this.#next > this.#session.last) return false;
-    if (Date.now() < this.#notBeforeMs) return false;
+    if (now < this.#notBeforeMs) return false;
     if (this.#credit.entries === 0 && this.#notBeforeMs > 0) {
       this.#notBeforeMs = 0;
       this.#credit.entries = 1; // no ack came: one more try
@@ -233,8 +235,8 @@ export class Connection<E> {
   }
 
   /** Waits for news; false: nothing was said for 15 s. */
-  #change(): Promise<boolean> {
-    const waitMs = this.#notBeforeMs - Date.now();
+  #change(now: number): Promise<boolean> {
+    const waitMs = this.#notBeforeMs - now;
     return new Promise((resolve) => {
       const timed = setTimeout(() => resolve(waitMs > 0), waitMs > 0 ? waitMs : heartbeatMs);
       this.#wake = () => {

@@ -119,6 +119,31 @@ test.each([
   expect(heard).toEqual([["init", [1, "a", "b", "c"], [2, "b", "c"], "close"]]);
 });
 
+// It waited for news then, until its next heartbeat.
+test.each([30, 31])(
+  "goes on at once when a wait of %i ms is over just while it is looked at",
+  async (retryAfterMs) => {
+    const { heard, open } = scripted(async function* (hear) {
+      yield initAck();
+      await hear();
+      yield refused(RejectionCode.OVERLOADED, 1, 1, retryAfterMs);
+      yield* takesAll(hear);
+    });
+    // Each look at the clock takes a millisecond: the end of the wait lies between two of them.
+    let now = Date.now();
+    vi.spyOn(Date, "now").mockImplementation(() => ++now);
+    try {
+      const session = open();
+      await session.opened;
+      await writeAll(session, "a");
+      await session.close();
+    } finally {
+      vi.restoreAllMocks();
+    }
+    expect(heard).toEqual([["init", [1, "a"], [1, "a"], "close"]]);
+  },
+);
+
 test("waits as long as it is told before it tries again, and a little more than others", async () => {
   let refusedAt = 0;
   let triedAt = 0;
