@@ -3,8 +3,9 @@
  * 2 MiB, goes into the next. No timer: an idle server commits one event at once, a busy one hundreds together.
  *
  * A commit costs most of what it costs whatever it holds, so a second one goes beside the first only if a whole group waits, or
- * if the first has taken long: a stream that somebody has locked, or a slow disk, delays the others by some milliseconds.
- * Commits that go on at the same time have different streams (docs/decisions/0022-commits-as-needed.md has the figures).
+ * if the first has taken long: what came too late for a group that waits for a locked stream, or for a slow disk, goes beside it.
+ * What shares a group with a locked stream waits for one lock_timeout, and then for nobody: the streams of that group go on
+ * each by itself. Commits at the same time have different streams (docs/decisions/0022-commits-as-needed.md).
  *
  * Guarantees: commands of one stream are stored in the order of acceptance; each gets its own result, after the commit;
  * a command that Postgres refuses fails alone (the group is bisected); a stream whose lock somebody holds is set aside;
@@ -261,7 +262,7 @@ export class Appender {
   }
 
   async #commitGroup(connection: number, group: readonly Queued[]): Promise<void> {
-    const held: Queued[] = [];
+    const held: Held = { items: [], locked: new Set() };
     await this.#commit(connection, group, held);
     this.#hold(held);
     this.lanes.release(group);
@@ -269,11 +270,11 @@ export class Appender {
   }
 
   /** Stores the group whatever it takes; every command of it is settled or, in order, in `held` afterwards. */
-  async #commit(connection: number, group: readonly Queued[], held: Queued[]): Promise<void> {
+  async #commit(connection: number, group: readonly Queued[], held: Held): Promise<void> {
     let waiting = this.#dropBroken(group);
-    if (held.length > 0) {
-      const streams = new Set(held.map((item) => item.command.streamId));
-      held.push(...waiting.filter((item) => streams.has(item.command.streamId)));
+    if (held.items.length > 0) {
+      const streams = new Set(held.items.map((item) => item.command.streamId));
+      held.items.push(...waiting.filter((item) => streams.has(item.command.streamId)));
       waiting = waiting.filter((item) => !streams.has(item.command.streamId));
     }
     for (let attempt = 0; waiting.length > 0; attempt++) {
@@ -295,13 +296,13 @@ export class Appender {
           waiting = await this.#waitForDatabase(waiting, failure, attempt);
           continue;
         }
-        const oneStream = waiting.every((item) => item.command.streamId === waiting[0]?.command.streamId);
-        if (failure.failure === "busy" && oneStream) {
-          this.#deps.onFailure(
-            `stream ${waiting[0]?.command.streamId} is locked by somebody; it is set aside`,
-            failure,
-          );
-          held.push(...waiting);
+        if (failure.failure === "busy") {
+          // Of several one is locked: to find it by halves would cost all of them a lock_timeout for each half.
+          held.items.push(...waiting);
+          const [streamId, ...others] = new Set(waiting.map((item) => item.command.streamId));
+          if (streamId === undefined || others.length > 0) return;
+          held.locked.add(streamId);
+          this.#deps.onFailure(`stream ${streamId} is locked by somebody; it is set aside`, failure);
         } else if (waiting.length > 1) {
           const middle = waiting.length >> 1;
           await this.#commit(connection, waiting.slice(0, middle), held);
@@ -388,10 +389,18 @@ export class Appender {
     this.#drainRate.note(entries, this.#deps.clock.now());
   }
 
-  /** Somebody holds these streams' locks: their commands go back and wait longer each time; the others go on. */
-  #hold(held: readonly Queued[]): void {
+  /**
+   * What could not be locked goes back. Streams whose lock somebody holds wait longer each time; those that only shared a group
+   * with one go on at once, each by itself.
+   */
+  #hold(held: Held): void {
     const now = this.#deps.clock.now();
-    for (const [streamId, items] of Map.groupBy(this.#dropBroken(held), (item) => item.command.streamId)) {
+    const byStream = Map.groupBy(this.#dropBroken(held.items), (item) => item.command.streamId);
+    for (const [streamId, items] of byStream) {
+      if (!held.locked.has(streamId)) {
+        this.lanes.putBack(items, now);
+        continue;
+      }
       const times = this.#holds.get(streamId) ?? 0;
       this.#holds.set(streamId, times + 1);
       if (times === 0) this.#tellWaiting();
@@ -467,6 +476,12 @@ export class Appender {
       return false;
     });
   }
+}
+
+/** What was not stored for want of a lock, in order, and the streams that are known to be locked. */
+interface Held {
+  readonly items: Queued[];
+  readonly locked: Set<string>;
 }
 
 const isNewRoot = (command: Command, result: CommandResult): boolean =>

@@ -112,16 +112,16 @@ describe("beside a commit that is under way", () => {
     let now = 0;
     const timers = new Set<{ readonly atMs: number; readonly call: () => void }>();
     /** By connection: what each commit under way holds, and how it ends. */
-    const commits: { connection: number; streams: string[]; end: () => void }[] = [];
+    const commits: { connection: number; streams: string[]; end: (error?: StoreError) => void }[] = [];
     const appender = new Appender(
       {
         store: {
           async append(connection, commands) {
-            const { promise, resolve } = Promise.withResolvers<void>();
-            const commit = { connection, streams: commands.map(({ streamId }) => streamId), end: resolve };
+            const { promise, resolve, reject } = Promise.withResolvers<void>();
+            const end = (error?: StoreError) => (error === undefined ? resolve() : reject(error));
+            const commit = { connection, streams: commands.map(({ streamId }) => streamId), end };
             commits.push(commit);
-            await promise;
-            commits.splice(commits.indexOf(commit), 1);
+            await promise.finally(() => commits.splice(commits.indexOf(commit), 1));
             const results = commands.map(
               () => ({ kind: "entries", stored: 1, duplicates: 0, lastOffset: 1, refusals: [] }) as const,
             );
@@ -193,6 +193,30 @@ describe("beside a commit that is under way", () => {
     expect(streams()).toEqual([["locked"]]);
     commits[0]?.end();
     await Promise.all(all);
+  });
+
+  test("what shared a group with a locked stream waits for it once, and goes on stream by stream, in order", async () => {
+    const { commits, streams, submitTo, turn } = byHand();
+    const busy = new StoreError("busy", "locked", undefined);
+    const done: string[] = [];
+    const all = ["a", "locked", "b", "a", "c"].map((name) => submitTo(name).then(() => done.push(name)));
+    await settled();
+    expect(streams()).toEqual([["a", "a", "locked", "b", "c"]]);
+    const groups: string[][] = [];
+    for (let tries = 0; done.length < 4 && tries < 20; tries++) {
+      const [commit] = commits;
+      groups.push(commit?.streams ?? []);
+      commit?.end(commit.streams.includes("locked") ? busy : undefined);
+      await settled();
+    }
+    // Each of the others was in one group more: the first command of a stream by itself, then it is like any other.
+    expect(groups.slice(1).filter(([name]) => name !== "locked")).toEqual([["a"], ["a"], ["b"], ["c"]]);
+    expect(groups.slice(1).filter((names) => names.includes("locked"))).toEqual([["locked"]]);
+    turn(100);
+    await settled();
+    commits[0]?.end();
+    await Promise.all(all);
+    expect(done.at(-1)).toBe("locked");
   });
 
   test("a whole group goes at once, on as many connections as there are", async () => {
