@@ -27,13 +27,14 @@ set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_first bigint[];
+  v_locked uuid[];
   c_nil constant uuid := '00000000-0000-0000-0000-000000000000';
 begin
   -- The rows as they are once they are locked: their offsets are no older than the lock.
-  select array_agg(next_offset) into v_first
-    from (select next_offset from stream where stream_id = any (p_streams) order by stream_id for update) as locked;
-  if cardinality(v_first) is distinct from cardinality(p_streams) then
-    return; -- one of them was deleted
+  select array_agg(next_offset), array_agg(stream_id) into v_first, v_locked
+    from (select stream_id, next_offset from stream where stream_id = any (p_streams) order by stream_id for update) as locked;
+  if v_locked is distinct from p_streams then
+    return; -- one of them was deleted, or they do not come in the order that was promised: the offsets would be others'
   end if;
 
   recorded_ms := (extract(epoch from clock_timestamp()) * 1000)::bigint;

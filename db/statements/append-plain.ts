@@ -1,7 +1,7 @@
 /** Calls the function `append_plain` (db/migrations/0011_append_plain.sql) for one group; see there for the meaning of each array. */
 import { toArrayLiteral, toTextArrayLiteral, toUuidArrayLiteral } from "../array-literal.ts";
 import type { Client } from "../pool.ts";
-import type { AppendAnswer, AppendGroup, PlainPart } from "./append.ts";
+import { type AppendAnswer, type AppendGroup, type PlainPart, toObservationArrays } from "./append-group.ts";
 
 const text = `select * from append_plain(
   $1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::text[],
@@ -37,12 +37,7 @@ export async function appendPlain(
       toArrayLiteral(plain.numberedEpoch),
       toArrayLiteral(plain.numberedFirst),
       toArrayLiteral(plain.ends),
-      toArrayLiteral(group.observationEntry),
-      toTextArrayLiteral(group.observationId),
-      toTextArrayLiteral(group.observationMetadata),
-      toArrayLiteral(group.observationConfidence),
-      toArrayLiteral(group.observationImportance),
-      toArrayLiteral(group.observationObserved),
+      ...toObservationArrays(group),
       group.payload,
       group.entryTrace === undefined ? null : toArrayLiteral(group.entryTrace),
       group.traces ?? null,

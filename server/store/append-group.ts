@@ -11,7 +11,7 @@ import type {
   Decision,
   OpAnswer,
   RejectionRow,
-} from "../../db/statements/append.ts";
+} from "../../db/statements/append-group.ts";
 import type {
   Command,
   CommandResult,

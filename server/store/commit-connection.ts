@@ -4,7 +4,8 @@
  */
 
 import { type Client, createCommitClient, type DatabaseOptions } from "../../db/pool.ts";
-import { type AppendAnswer, type AppendGroup, append } from "../../db/statements/append.ts";
+import { append } from "../../db/statements/append.ts";
+import type { AppendAnswer, AppendGroup } from "../../db/statements/append-group.ts";
 import { StoreError } from "../core/ports.ts";
 import { sqlState, toStoreError } from "./store-errors.ts";
 

@@ -5,7 +5,7 @@
  *
  * Pure, and one walk over the entries.
  */
-import type { AppendGroup, PlainPart } from "../../db/statements/append.ts";
+import type { AppendGroup, PlainPart } from "../../db/statements/append-group.ts";
 import { passedType } from "../core/command.ts";
 import { EventType, isTaskTerminal, noWorkflow } from "../core/event.ts";
 
