@@ -228,6 +228,30 @@ describe("a stream with commands in a group that is under way", () => {
     expect(takeGroup(lanes).map((item) => item.command.entries)).toEqual([1, 2, 3]);
   });
 
+  test("is remembered as such when nothing of it waits", () => {
+    const lanes = new Lanes(() => 0);
+    lanes.offer(command("a"), none);
+    const group = lanes.take();
+    expect(lanes.takeOut(() => true)).toEqual([]);
+    lanes.offer(command("a"), none);
+    expect(lanes.take()).toEqual([]);
+    lanes.release(group);
+    expect(streams(lanes.take())).toEqual(["a"]);
+  });
+
+  test("is not waited for by time, though it was held before", () => {
+    let now = 0;
+    const lanes = new Lanes(() => now);
+    lanes.offer(command("a"), none);
+    lanes.putBack(takeGroup(lanes), 100);
+    now = 100;
+    const group = lanes.take();
+    lanes.offer(command("a"), none);
+    expect(lanes.nextReleaseMs()).toBeUndefined();
+    lanes.release(group);
+    expect(streams(lanes.take())).toEqual(["a"]);
+  });
+
   test("does not count as a full group that waits", () => {
     const lanes = new Lanes(() => 0);
     lanes.offer(command("a"), none);
