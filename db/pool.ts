@@ -46,12 +46,16 @@ function named(error: unknown): unknown {
   return isConnection ? new ConnectionFailure(error.message || String(error), { cause: error }) : error;
 }
 
-export function createPool(options: DatabaseOptions): Pool {
+/** `settings` hold for each of its connections, as `name = value`. */
+export function createPool(options: DatabaseOptions, settings: readonly string[] = []): Pool {
   const pool = new pg.Pool({
     ...base(options),
     max: options.poolSize,
     statement_timeout: options.statementTimeoutMs,
     query_timeout: options.statementTimeoutMs + 2000,
+    onConnect: async (client) => {
+      if (settings.length > 0) await client.query(settings.map((setting) => `set ${setting}`).join(";"));
+    },
   });
   pool.on("error", options.onError);
   pool.on("connect", (client) => {

@@ -171,7 +171,7 @@ export const settings = {
   POOL_SIZE: {
     schema: z.coerce.number().int().min(2).max(500).default(10),
     allowed: "2–500",
-    about: "Connections for reading.",
+    about: "Connections for reading: half of them for pages of history, the others for all else.",
   },
   RETENTION_INTERVAL_MS: {
     schema: z.coerce.number().int().min(100).max(3_600_000).default(5000),

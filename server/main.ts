@@ -403,7 +403,7 @@ async function open(
           ...stats,
           bus,
           calls,
-          pool: store.pool,
+          pools: store.pools,
           poolSize: config.POOL_SIZE,
           watchers: () => ({ registry: watches.watchers, system_events: systemEvents.listeners }),
         }),

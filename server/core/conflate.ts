@@ -8,6 +8,7 @@
  */
 import type { Batch, BatchBounds, SentEvent, Test } from "./batch.ts";
 import { EventType, type StoredEvent, sizeOf } from "./event.ts";
+import { copyOf } from "./event-layout.ts";
 
 interface Newest {
   at: number;
@@ -60,7 +61,7 @@ export class ConflatedBatch implements Batch {
       // A copy: other readers get the same entry with another count, or none.
       if (replaced === 0) continue;
       const original = events[at] as StoredEvent;
-      const copy = { ...original, replaced };
+      const copy = { ...copyOf(original), replaced };
       originals.set(copy, original);
       events[at] = copy;
     }

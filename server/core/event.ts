@@ -2,6 +2,8 @@
  * Events: what a stream consists of. The numbers are those of the wire and of the table.
  * Offsets, sequences and times are JavaScript numbers: the contract bounds them by 2^53-1.
  */
+import type { EventLayout } from "./event-layout.ts";
+
 export const EventType = {
   TOKEN: 1,
   PROGRESS: 2,
@@ -65,6 +67,11 @@ export interface NewEvent {
 export interface StoredEvent extends NewEvent {
   readonly offset: number;
   readonly recordedMs: number;
+  /**
+   * Of one that lies in bytes as it was read: where its parts are. Its properties are getters, which spreading does not see and
+   * which read anew each time: who changes it, keeps it for long or reads it often takes a copy (`copyOf`).
+   */
+  layOut?(into: EventLayout): void;
 }
 
 /** A task's last event. */

@@ -8,6 +8,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { EventType, isWorkflowTerminal, type StoredEvent } from "./event.ts";
+import { copyOf } from "./event-layout.ts";
 import { limits } from "./limits.ts";
 import type { EventStore, Notice, ScopeKey, ScopeState } from "./ports.ts";
 import { ReplayWindow, type WindowBounds } from "./replay-window.ts";
@@ -301,7 +302,8 @@ export class LiveStream {
     });
     if (page === undefined) return this.noteDeleted();
     if (page.floorOffset > this.window.tail) await this.#jump(page.floorOffset);
-    this.#apply(page.events);
+    // A window keeps them.
+    this.#apply(page.events.map(copyOf));
     if (this.window.tail < page.tailOffset && page.events.length === 0) {
       throw new Error(`offset ${this.window.tail + 1} is missing though the tail is ${page.tailOffset}`);
     }

@@ -24,7 +24,7 @@ export interface ReadingsDeps extends StatsDeps {
   readonly bus: Pick<Bus, "dropped">;
   readonly calls: Pick<OpenCalls, "count">;
   readonly watchers: () => { readonly registry: number; readonly system_events: number };
-  readonly pool: Pool;
+  readonly pools: readonly Pool[];
   readonly poolSize: number;
 }
 
@@ -88,6 +88,9 @@ const gaugeBy = (
   label,
   read,
 });
+
+const sum = (pools: readonly Pool[], of: (pool: Pool) => number): number =>
+  pools.reduce((all, pool) => all + of(pool), 0);
 
 const lanes = (of: (lane: Stats["lanes"][number]) => number) => (snapshot: Snapshot) =>
   Object.fromEntries(snapshot.stats.lanes.map((lane) => [lane.lane, of(lane)])) as Record<Lane, number>;
@@ -202,12 +205,14 @@ export const readings: readonly Reading[] = [
     "How full a lane is, 0 to 1.",
     lanes(({ pressure }) => pressure),
   ),
-  gaugeBy("state", "pool_connections", "Connections for reading.", ({ deps: { pool } }) => ({
-    busy: pool.totalCount - pool.idleCount,
-    idle: pool.idleCount,
+  gaugeBy("state", "pool_connections", "Connections for reading.", ({ deps: { pools } }) => ({
+    busy: sum(pools, (pool) => pool.totalCount - pool.idleCount),
+    idle: sum(pools, (pool) => pool.idleCount),
   })),
   gauge("pool_capacity", "Most connections for reading (POOL_SIZE).", ({ deps }) => deps.poolSize),
-  gauge("pool_waiting", "Queries that wait for a connection.", ({ deps }) => deps.pool.waitingCount),
+  gauge("pool_waiting", "Queries that wait for a connection.", ({ deps }) =>
+    sum(deps.pools, (pool) => pool.waitingCount),
+  ),
   gaugeBy("status", "status", "1 for how the instance is.", ({ stats }) => ({
     ...Object.fromEntries(statuses.map((status) => [status, 0])),
     [stats.status]: 1,

@@ -18,8 +18,8 @@ import {
 } from "../../gen/tributary/v1/variable_service_pb.ts";
 import type { VariableUpdate } from "../core/variables/update.ts";
 import type { Variable } from "../core/variables/variable.ts";
-import { delimited, Output, varintSize } from "./encoded-events.ts";
 import { toConstraintsMessage, updateTypes } from "./variable-messages.ts";
+import { delimited, Output, varintSize } from "./wire-output.ts";
 
 /** Numbers come from the schema: only the kinds of the fields are assumed. */
 function numberOf(schema: DescMessage, field: string): number {

@@ -1,9 +1,9 @@
 /**
  * EventStore on Postgres. `append` goes through the function of that name on one of a few commit connections;
- * everything else is a read on the pool.
+ * everything else is a read on one of two pools: pages have their own, so that a flood of them does not delay the rest.
  */
 import { createPool, type DatabaseOptions, type Pool } from "../../db/pool.ts";
-import { readPage } from "../../db/statements/read-page.ts";
+import { pageSettings, readPage } from "../../db/statements/read-page.ts";
 import { readParents } from "../../db/statements/read-parents.ts";
 import { readScope, readSpaceScope } from "../../db/statements/read-scope.ts";
 import { readTails } from "../../db/statements/read-tails.ts";
@@ -15,16 +15,22 @@ import { reading } from "./store-errors.ts";
 import { WordIndex } from "./word-index.ts";
 
 export interface PgEventStore extends EventStore {
+  /** For all reads but pages. */
   readonly pool: Pool;
+  /** Both, which together have `poolSize` connections. */
+  readonly pools: readonly Pool[];
   close(): Promise<void>;
 }
 
 export function createPgEventStore(options: DatabaseOptions & { commitConnections: number }): PgEventStore {
-  const pool = createPool(options);
+  const pageConnections = Math.max(1, Math.floor(options.poolSize / 2));
+  const pages = createPool({ ...options, poolSize: pageConnections }, pageSettings);
+  const pool = createPool({ ...options, poolSize: Math.max(1, options.poolSize - pageConnections) });
   const words = new WordIndex(pool, options.onError);
   const connections = Array.from({ length: options.commitConnections }, () => new CommitConnection(options));
   return {
     pool,
+    pools: [pool, pages],
     async append(connection, commands) {
       const commit = connections[connection];
       if (commit === undefined) throw new RangeError(`no commit connection ${connection}`);
@@ -34,12 +40,12 @@ export function createPgEventStore(options: DatabaseOptions & { commitConnection
       return toGroupResult(commands, group, answer);
     },
     readScope: (streamId, scope) => reading(() => scopeState(pool, streamId, scope)),
-    readPage: (request) => reading(() => page(pool, request)),
+    readPage: (request) => reading(() => page(pages, request)),
     readTails: (streamIds) => reading(() => readTails(pool, streamIds)),
     readParents: (streamId) => reading(() => readParents(pool, streamId)),
     async close() {
       await words.close();
-      await Promise.all([...connections.map((connection) => connection.close()), pool.end()]);
+      await Promise.all([...connections.map((connection) => connection.close()), pool.end(), pages.end()]);
     },
   };
 }

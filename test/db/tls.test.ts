@@ -56,7 +56,11 @@ test("with verify-full and its authority all connections of a server are encrypt
   await client.connect();
   try {
     const acme = await createTenant(createClients(instance.url, adminKey), "acme");
-    await newWorkflow(acme);
+    const workflowId = await newWorkflow(acme);
+    // Rows in binary come by a way of their own.
+    expect((await acme.streams.readEvents({ workflowId })).events).toMatchObject([
+      { workflowId, offset: 1n },
+    ]);
     const { rows } = await client.query(
       `select bool_and(s.ssl) as all, count(*)::int as n, min(s.version) as oldest
          from pg_stat_ssl s join pg_stat_activity a using (pid)
