@@ -13,6 +13,8 @@ export default defineConfig({
     maxWorkers: 4,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // As `until`: a condition is waited for, however slow the machine is.
+    expect: { poll: { timeout: 10_000 } },
     // In CI a skip is a failure: see test/support/skips.ts.
     reporters: process.env["CI"] ? ["default", "./test/support/no-skips-reporter.ts"] : ["default"],
   },
