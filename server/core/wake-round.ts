@@ -17,7 +17,9 @@ export class WakeRound {
   #under: IteratorObject<Ringable> | undefined;
   /** How many of this round have been rung. */
   #rung = 0;
-  /** How many of the next one are due: those that were rung before it was asked for. */
+  /** How many are due in this round: all, or those of the one before that were rung too early. */
+  #due = Number.POSITIVE_INFINITY;
+  /** How many are due in the next one: those that were rung before it was asked for. */
   #again = 0;
 
   /** Who is added while a round goes on is rung in it. */
@@ -33,6 +35,7 @@ export class WakeRound {
   begin(): void {
     if (this.#under !== undefined) {
       this.#again = this.#rung;
+      this.#due = Number.POSITIVE_INFINITY;
       return;
     }
     this.#under = this.#waiting.values();
@@ -41,7 +44,7 @@ export class WakeRound {
 
   #go = (): void => {
     for (let n = 0; n < atOnce; n++) {
-      const next = this.#under?.next();
+      const next = this.#rung < this.#due ? this.#under?.next() : undefined;
       if (next === undefined || next.done === true) {
         this.#end();
         return;
@@ -55,7 +58,8 @@ export class WakeRound {
   #end(): void {
     const again = this.#again;
     this.#rung = this.#again = 0;
-    this.#under = again === 0 ? undefined : this.#waiting.values().take(again);
+    this.#due = again === 0 ? Number.POSITIVE_INFINITY : again;
+    this.#under = again === 0 ? undefined : this.#waiting.values();
     setImmediate(again === 0 ? this.#over : this.#go);
   }
 
