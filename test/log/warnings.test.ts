@@ -30,8 +30,9 @@ test("a commit that took longer than the setting is warned of, with what it was 
   const server = await startServer(config, { logTo: log });
   const acme = await createTenant(createClients(server.url, adminKey), "acme");
   const workflowId = await newWorkflow(acme);
-  const slow = () => log.lines.filter(({ msg }) => msg === "a commit was slow");
-  expect(slow()).toEqual([]);
+  const all = () => log.lines.filter(({ msg }) => msg === "a commit was slow");
+  // Others may be slow, too: the disk is shared.
+  const slow = () => all().filter(({ failure }) => failure === "busy");
   const held = await holdStreams(database.url, workflowId);
   const stored = acme.tasks.streamTaskData({
     workflowExecutionId: workflowId,
@@ -53,7 +54,7 @@ test("a commit that took longer than the setting is warned of, with what it was 
     streams: 1,
     failure: "busy",
   });
-  expect(Number(slow()[0]?.["tookMs"])).toBeGreaterThanOrEqual(300);
+  for (const { tookMs } of all()) expect(tookMs).toBeGreaterThanOrEqual(300);
   await acme.workflows.closeWorkflow({ workflowId, status: WorkflowStatus.COMPLETED });
   disconnectClients(server.url);
   await server.close();
