@@ -85,7 +85,7 @@ function makeRoom(sizeAt: number, end: number): number {
 function putVarint(at: number, value: number): number {
   let next = at;
   let rest = value;
-  for (; rest >>> 0 >= 128; rest >>>= 7) bytes[next++] = (rest & 127) | 128;
+  for (; rest >= 128; rest >>>= 7) bytes[next++] = (rest & 127) | 128;
   bytes[next++] = rest;
   return next;
 }

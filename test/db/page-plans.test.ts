@@ -6,6 +6,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type PageQuery, pageSettings, pageStatement } from "../../db/statements/read-page.ts";
+import { limits } from "../../server/core/limits.ts";
 import { createPgEventStore } from "../../server/store/pg-event-store.ts";
 import { create } from "../support/commands.ts";
 import { newId, useDatabase } from "../support/database.ts";
@@ -28,13 +29,12 @@ const streamId = streams[0] as string;
 const workflowId = workflows[0] as string;
 const large = 30_000;
 const small = 300;
-const pageEntries = 1000;
 /** As read-page.ts has it. */
 const candidates = 10_000;
 
 async function fill(): Promise<void> {
-  const limits = { poolSize: 2, connectTimeoutMs: 2000, statementTimeoutMs: 5000, onError: () => {} };
-  const store = createPgEventStore({ ...limits, url: database.url, commitConnections: 1 });
+  const options = { poolSize: 2, connectTimeoutMs: 2000, statementTimeoutMs: 5000, onError: () => {} };
+  const store = createPgEventStore({ ...options, url: database.url, commitConnections: 1 });
   await store.append(
     0,
     streams.flatMap((id, i) => {
@@ -111,11 +111,11 @@ async function lookAtAll(state: string): Promise<void> {
             const query = {
               ...{ streamId, ...which, ...only, descending },
               ...(descending ? { from: 0, to: large - 1000 } : { from: 1000, to: large }),
-              ...{ limit: pageEntries, maxBytes: 1024 * 1024 },
+              ...{ limit: limits.batchEntries, maxBytes: limits.batchBytes },
             };
-            const most = pageEntries + (part === "subtree" || filter !== "all" ? candidates : 0);
+            const most = limits.batchEntries + (part === "subtree" || filter !== "all" ? candidates : 0);
             const entries = await lookedFor(query, weighed);
-            if (entries > most || entries < pageEntries / 5) {
+            if (entries > most || entries < limits.batchEntries / 5) {
               found[
                 `${state}, ${plans}, ${part}, ${filter}, ${descending ? "falling" : "rising"}${weighed ? ", weighed" : ""}`
               ] = entries;
@@ -138,3 +138,22 @@ test("a page looks at no more than its bounds, whatever is known of the table", 
   await client.query("delete from pg_statistic where starelid = 'event'::regclass");
   await lookAtAll("taken for empty");
 }, 60_000);
+
+test("the pages that readers ask for are planned once, each kind under a name of its own", () => {
+  const bounds = { limit: limits.batchEntries, maxBytes: limits.batchBytes };
+  const names = new Map<string | undefined, string>();
+  for (const which of Object.values(parts)) {
+    for (const only of Object.values(filters)) {
+      for (const descending of [false, true]) {
+        for (const weighed of [false, true]) {
+          const query = { streamId, ...which, ...only, descending, from: 0, to: 1, ...bounds };
+          const { name, text } = pageStatement(query, weighed);
+          expect(name).toMatch(/^read_page_/);
+          expect(names.has(name)).toBe(false);
+          names.set(name, text);
+          expect(pageStatement({ ...query, limit: bounds.limit - 1 }, weighed).name).toBeUndefined();
+        }
+      }
+    }
+  }
+});

@@ -6,6 +6,7 @@ import { StoredRow } from "../../db/statements/stored-row.ts";
 import type { StoredEvent } from "../../server/core/event.ts";
 import { copyOf } from "../../server/core/event-layout.ts";
 import { encodeFrame } from "../../server/rpc/encoded-events.ts";
+import { varintEdges } from "../support/varint-edges.ts";
 
 const column = (bytes: Uint8Array | undefined): Buffer => {
   const head = Buffer.alloc(4);
@@ -54,25 +55,7 @@ function toRows(events: readonly StoredEvent[]): StoredRow[] {
   return starts.map((start, i) => new StoredRow({ of, start, end: (starts[i + 1] ?? at + 5) - 5 }));
 }
 
-const max = Number.MAX_SAFE_INTEGER;
-/** Where a varint grows by a byte, and where 28 and 32 bits end. */
-const edges = [
-  0,
-  1,
-  127,
-  128,
-  16_383,
-  16_384,
-  2 ** 28 - 1,
-  2 ** 28,
-  2 ** 31 - 1,
-  2 ** 31,
-  2 ** 32 - 1,
-  2 ** 32,
-  2 ** 35,
-  max,
-];
-const count = fc.oneof(fc.constantFrom(...edges), fc.maxSafeNat());
+const count = fc.oneof(fc.constantFrom(...varintEdges), fc.maxSafeNat());
 /** Postgres keeps no half of a surrogate pair and no NUL in text. */
 const text = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 40 }),
@@ -141,19 +124,20 @@ test("rows and objects in one batch make the same message, too", () => {
   );
 });
 
+const least: StoredEvent = {
+  workflowId: "11111111-2222-3333-4444-555555555555",
+  taskExecutionId: "",
+  producerId: "",
+  sequence: 0,
+  offset: 1,
+  type: 1,
+  payload: undefined,
+  timestampMs: 0,
+  recordedMs: 0,
+};
+
 test("more than what the encoder has room for at first", () => {
-  const one: StoredEvent = {
-    workflowId: "11111111-2222-3333-4444-555555555555",
-    taskExecutionId: "task",
-    producerId: "",
-    sequence: 0,
-    offset: 1,
-    type: 1,
-    payload: "y".repeat(100_000),
-    timestampMs: 1,
-    recordedMs: 1,
-    traceparent: undefined,
-  };
+  const one: StoredEvent = { ...least, taskExecutionId: "task", payload: "y".repeat(100_000) };
   const stored = Array.from({ length: 12 }, (_, i) => ({ ...one, offset: 1 + i }));
   const frame = encodeFrame(toRows(stored));
   // What was given out before stays as it is when the next one is written.
@@ -164,17 +148,7 @@ test("more than what the encoder has room for at first", () => {
 });
 
 test("a payload that is not there is told from one that is empty and from none", () => {
-  const one: StoredEvent = {
-    workflowId: "",
-    taskExecutionId: "",
-    producerId: "",
-    sequence: 0,
-    offset: 1,
-    type: 1,
-    payload: "",
-    timestampMs: 0,
-    recordedMs: 0,
-  };
+  const one: StoredEvent = { ...least, payload: "" };
   const [empty, none] = toRows([one, { ...one, payload: undefined }]);
   const withheld = Buffer.concat([toRow(one).subarray(0, -4), Buffer.alloc(4, 255)]);
   const row = new StoredRow({ of: new RowBytes(withheld), start: 0, end: withheld.length });

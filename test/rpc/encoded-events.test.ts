@@ -11,25 +11,9 @@ import {
 import type { SentEvent } from "../../server/core/batch.ts";
 import { toStreamMessage } from "../../server/rpc/conversions.ts";
 import { encodeEvents } from "../../server/rpc/encoded-events.ts";
+import { varintEdges } from "../support/varint-edges.ts";
 
-const max = Number.MAX_SAFE_INTEGER;
-/** Where a varint grows by a byte, and where 32 bits end. */
-const edges = [
-  0,
-  1,
-  127,
-  128,
-  16_383,
-  16_384,
-  2 ** 28 - 1,
-  2 ** 28,
-  2 ** 31 - 1,
-  2 ** 31,
-  2 ** 32,
-  2 ** 35,
-  max,
-];
-const count = fc.oneof(fc.constantFrom(...edges), fc.maxSafeNat());
+const count = fc.oneof(fc.constantFrom(...varintEdges), fc.maxSafeNat());
 const text = fc.oneof(
   fc.string({ unit: "binary", maxLength: 40 }),
   fc.string({ unit: "grapheme", maxLength: 40 }),
