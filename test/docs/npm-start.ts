@@ -79,9 +79,10 @@ export async function npmStart(name: string): Promise<ReadersServer> {
   };
 }
 
+/** npm is gone at once; what it started holds the output open until it has tidied up. */
 async function endGroup(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
-  const gone = once(child, "exit");
+  const closed = once(child, "close");
   process.kill(-child.pid, "SIGTERM");
-  await gone;
+  await closed;
 }
