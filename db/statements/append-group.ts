@@ -1,5 +1,5 @@
 /** A group of entries and ops as the functions `append` and `append_plain` take it, one array a column, and what they answer. */
-import { toArrayLiteral, toTextArrayLiteral } from "../array-literal.ts";
+import type { BindMessage } from "../bind-message.ts";
 
 export interface AppendGroup {
   /** In rising order. */
@@ -26,7 +26,10 @@ export interface AppendGroup {
   readonly observationImportance: readonly number[];
   readonly observationObserved: readonly number[];
   readonly ops: readonly object[];
-  readonly payload: Buffer;
+  /** Of entries and ops, one after the other; text as UTF-8. */
+  readonly payloads: readonly (string | Uint8Array)[];
+  /** Of all payloads. */
+  readonly payloadBytes: number;
   /** One per entry: number of its trace context, from 1; 0: none. undefined: no entry has one. */
   readonly entryTrace: readonly number[] | undefined;
   /** 25 bytes each. */
@@ -96,11 +99,17 @@ export interface AppendAnswer {
 }
 
 /** Those of the observations, in their order in both functions. */
-export const toObservationArrays = (group: AppendGroup): string[] => [
-  toArrayLiteral(group.observationEntry),
-  toTextArrayLiteral(group.observationId),
-  toTextArrayLiteral(group.observationMetadata),
-  toArrayLiteral(group.observationConfidence),
-  toArrayLiteral(group.observationImportance),
-  toArrayLiteral(group.observationObserved),
-];
+export const bindObservations = (parameters: BindMessage, group: AppendGroup): BindMessage =>
+  parameters
+    .int4s(group.observationEntry)
+    .texts(group.observationId)
+    .texts(group.observationMetadata)
+    .float4s(group.observationConfidence)
+    .float4s(group.observationImportance)
+    .int8s(group.observationObserved);
+
+/** The number of each entry's trace context, and those. */
+export const bindTraces = (parameters: BindMessage, { entryTrace, traces }: AppendGroup): BindMessage =>
+  entryTrace === undefined || traces === undefined
+    ? parameters.null().null()
+    : parameters.int4s(entryTrace).bytes([traces], traces.byteLength);

@@ -86,9 +86,14 @@ export const isWorkflowTerminal = (type: number): boolean =>
 export const statusOfTerminal = (type: number): number => type - EventType.WORKFLOW_COMPLETED + 2;
 
 /** Bytes that an event counts with against every bound: its payload and a flat 100 for the rest. */
-export function sizeOf(event: NewEvent): number {
-  const size = 100 + event.taskExecutionId.length + event.producerId.length + payloadSize(event.payload);
-  const { observation } = event;
+export const sizeOf = (event: NewEvent): number => sizeBesidePayload(event) + payloadSize(event.payload);
+
+/** The same of several whose payloads are known to have so many bytes together: to count them takes as long as the rest. */
+export const sizeOfAll = (events: readonly NewEvent[], payloadBytes: number): number =>
+  events.reduce((sum, event) => sum + sizeBesidePayload(event), payloadBytes);
+
+function sizeBesidePayload({ taskExecutionId, producerId, observation }: NewEvent): number {
+  const size = 100 + taskExecutionId.length + producerId.length;
   if (observation === undefined) return size;
   return size + Buffer.byteLength(observation.observationId) + Buffer.byteLength(observation.metadata);
 }

@@ -59,20 +59,21 @@ export class Hazards {
   }
 }
 
-/** Cuts a list of events of one stream into runs without a hazard inside; nearly always one. */
-export function splitAtHazards(events: readonly NewEvent[]): NewEvent[][] {
-  const runs: NewEvent[][] = [];
+/** Cuts a list of events of one stream into runs without a hazard inside; nearly always the list as it is. */
+export function splitAtHazards(events: readonly NewEvent[]): (readonly NewEvent[])[] {
+  const runs: (readonly NewEvent[])[] = [];
   let hazards = new Hazards();
-  let run: NewEvent[] = [];
+  let start = 0;
+  let at = 0;
   for (const event of events) {
     if (!hazards.admitEvent(event)) {
-      runs.push(run);
-      run = [];
+      runs.push(events.slice(start, at));
+      start = at;
       hazards = new Hazards();
       hazards.admitEvent(event);
     }
-    run.push(event);
+    at++;
   }
-  runs.push(run);
+  runs.push(start === 0 ? events : events.slice(start));
   return runs;
 }

@@ -6,7 +6,7 @@ import type { Access } from "./access.ts";
 import type { Appender, Submission } from "./appender.ts";
 import type { AppendEntries, Chain, CommandResult, EntriesResult } from "./command.ts";
 import { DomainError } from "./errors.ts";
-import { isTaskTerminal, type NewEvent, payloadSize, sizeOf } from "./event.ts";
+import { isTaskTerminal, type NewEvent, payloadSize, sizeOfAll } from "./event.ts";
 import { splitAtHazards } from "./hazards.ts";
 import type { Quotas } from "./quota/quotas.ts";
 import { type Registry, unknownWorkflow } from "./registry.ts";
@@ -45,7 +45,8 @@ export async function publishOne(
 ): Promise<Published> {
   const { identity, hints } = await deps.registry.require(access, event.workflowId);
   const { workflowId } = identity;
-  await deps.quotas.admit(access.tenant, 1, payloadSize(event.payload));
+  const bytes = payloadSize(event.payload);
+  await deps.quotas.admit(access.tenant, 1, bytes);
   const own = { ...event, workflowId };
   const mayAnswerEarly =
     !waitForDurable && !hints.closed && deps.taskHints.isKnownOpen(workflowId, event.taskExecutionId);
@@ -53,6 +54,7 @@ export async function publishOne(
     access.tenant,
     identity.streamId,
     [own],
+    bytes,
     { broken: false },
     !mayAnswerEarly,
     trace,
@@ -209,7 +211,7 @@ export class PublishCall {
         this.fail(indexes[0] ?? 0, error());
         return;
       }
-      const command = toCommand(tenant, streamId, run, chain, true, this.#trace);
+      const command = toCommand(tenant, streamId, run, bytes, chain, true, this.#trace);
       const submission = await this.#deps.appender.submitWhenRoom(command, signal);
       if (submission === undefined) return;
       if (submission.offer !== "queued") {
@@ -245,6 +247,7 @@ function toCommand(
   tenant: string,
   streamId: string,
   events: readonly NewEvent[],
+  payloadBytes: number,
   chain: Chain,
   callerWaits: boolean,
   trace: string | undefined,
@@ -255,7 +258,7 @@ function toCommand(
     streamId,
     lane: "normal",
     entries: events.length,
-    bytes: events.reduce((sum, event) => sum + sizeOf(event), 0),
+    bytes: sizeOfAll(events, payloadBytes),
     idempotent: events.every((event) => event.producerId !== ""),
     patienceMs: callerWaits ? callerPatienceMs : undefined,
     chain,

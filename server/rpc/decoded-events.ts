@@ -62,6 +62,9 @@ export function decodePublishTaskEvents(bytes: Buffer): PublishTaskEventsRequest
   return message;
 }
 
+/** Until one is found. Nobody changes a message's payload. */
+const noPayload: TaskEvent["payload"] = Object.freeze({ case: undefined });
+
 /** `last`: the event before it, which mostly is of the same task. */
 function decodeEvent(input: Input, end: number, last: TaskEvent | undefined): TaskEvent | undefined {
   const message: TaskEvent = {
@@ -70,7 +73,7 @@ function decodeEvent(input: Input, end: number, last: TaskEvent | undefined): Ta
     taskExecutionId: "",
     sequence: 0n,
     type: 0,
-    payload: { case: undefined },
+    payload: noPayload,
     timestampMs: 0n,
     traceparent: "",
   };

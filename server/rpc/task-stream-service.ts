@@ -204,9 +204,8 @@ function wrongWithMessage(
       `producer_id: ${JSON.stringify(request.producerId)} differs from ${JSON.stringify(producerId)} of the first message; use one call for each producer`,
     );
   }
-  let bytes = 0;
-  for (const event of request.events) bytes += payloadSize(event.payload.value);
-  if (bytes > limits.publishMessageBytes) {
+  const bytes = payloadBytesBeyond(limits.publishMessageBytes, request.events);
+  if (bytes > 0) {
     return whole(
       `events: ${bytes} bytes of payload in one message, at most ${limits.publishMessageBytes}; send several messages`,
     );
@@ -216,19 +215,32 @@ function wrongWithMessage(
   if (reason !== undefined && at === -1) return whole(reason);
   // What comes before the first event at fault is stored: so the first of all kinds of faults counts.
   const before = at === -1 ? request.events : request.events.slice(0, at);
-  for (const [index, event] of before.entries()) {
-    const error = wrongWithEvent(event, `events[${index}]`, producerId);
+  let index = 0;
+  for (const event of before) {
+    const error = wrongWithEvent(event, index, producerId);
     if (error !== undefined) return { index, error };
+    index++;
   }
   return reason === undefined ? undefined : { index: at, error: invalid(reason) };
 }
 
+/** Bytes of all payloads if they are more than so many, else 0. A unit of UTF-16 has three bytes at most: mostly nothing is counted. */
+function payloadBytesBeyond(most: number, events: readonly TaskEvent[]): number {
+  let atMost = 0;
+  for (const { payload } of events) atMost += (payload.value?.length ?? 0) * 3;
+  if (atMost <= most) return 0;
+  const bytes = events.reduce((sum, { payload }) => sum + payloadSize(payload.value), 0);
+  return bytes > most ? bytes : 0;
+}
+
 /** What the rules of the proto cannot say. */
-function wrongWithEvent(event: TaskEvent, path: string, producerId: string): Error | undefined {
+function wrongWithEvent(event: TaskEvent, index: number, producerId: string): Error | undefined {
   if (event.workflowId === "")
-    return invalid(`${path}.workflow_id: empty; outside a session every event names its workflow`);
-  if (producerId !== "" && event.sequence === 0n) return unnumberedError(`${path}.sequence`, producerId);
-  const wrong = wrongTraceparent(`${path}.traceparent`, event.traceparent);
+    return invalid(`events[${index}].workflow_id: empty; outside a session every event names its workflow`);
+  if (producerId !== "" && event.sequence === 0n)
+    return unnumberedError(`events[${index}].sequence`, producerId);
+  if (event.traceparent === "") return undefined;
+  const wrong = wrongTraceparent(`events[${index}].traceparent`, event.traceparent);
   return wrong === undefined ? undefined : invalid(wrong);
 }
 

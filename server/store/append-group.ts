@@ -37,6 +37,12 @@ const refusalOf: Partial<Record<Decision, Refusal>> = {
   9: "observation_exists",
 };
 
+/** Of no payload. */
+const noSlice = { start: 1, size: -1 };
+
+/** One place an entry: arrays that grow leave three times as much behind for the garbage collector. */
+const column = <T>(entries: number): T[] => new Array<T>(entries);
+
 export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   // In the order in which they are locked.
   const streams = [
@@ -51,14 +57,16 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   const keyTask: string[] = [];
   const keyProducer: string[] = [];
   const keyEpoch: number[] = [];
-  const entryKey: number[] = [];
-  const entrySequence: number[] = [];
-  const entryType: number[] = [];
-  const entryTimestamp: number[] = [];
-  const entryStart: number[] = [];
-  const entrySize: number[] = [];
-  const entryIsText: boolean[] = [];
-  const entryChain: number[] = [];
+  const entries = commands.reduce((sum, command) => sum + entriesOf(command).length, 0);
+  const entryKey = column<number>(entries);
+  const entrySequence = column<number>(entries);
+  const entryType = column<number>(entries);
+  const entryTimestamp = column<number>(entries);
+  const entryStart = column<number>(entries);
+  const entrySize = column<number>(entries);
+  const entryIsText = column<boolean>(entries);
+  const entryChain = column<number>(entries);
+  let at = 0;
   const observationEntry: number[] = [];
   const observationId: string[] = [];
   const observationMetadata: string[] = [];
@@ -66,19 +74,19 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
   const observationImportance: number[] = [];
   const observationObserved: number[] = [];
   const ops: object[] = [];
-  const slices: Uint8Array[] = [];
+  const payloads: (string | Uint8Array)[] = [];
+  let payloadBytes = 0;
   // Made with the first entry that has a trace context: usually none has.
   let entryTrace: number[] | undefined;
   const traceNo = new Map<string, number>();
   const traces: Uint8Array[] = [];
-  let end = 0;
 
   const addSlice = (payload: string | Uint8Array) => {
-    const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
-    const start = end + 1;
-    end += bytes.byteLength;
-    slices.push(bytes);
-    return { start, size: bytes.byteLength };
+    const start = payloadBytes + 1;
+    const size = payloadSize(payload);
+    payloads.push(payload);
+    payloadBytes += size;
+    return { start, size };
   };
   const noOf = <K>(map: Map<K, number>, key: K, add: () => void): number => {
     let no = map.get(key);
@@ -105,8 +113,9 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     const epoch = command.session?.epoch ?? 0;
     const chain = epoch > 0 ? 0 : noOf(chainNo, command.chain, () => {});
     let key = 0;
-    for (const [i, event] of command.events.entries()) {
-      if (i === 0 || !isOfSameKey(event, command.events[i - 1])) {
+    let last: NewEvent | undefined;
+    for (const event of command.events) {
+      if (!isOfSameKey(event, last)) {
         key = noOf(
           keyNo,
           `${event.workflowId}\n${event.taskExecutionId}\n${event.producerId}\n${stream}\n${epoch}`,
@@ -119,25 +128,32 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
           },
         );
       }
-      const slice = event.payload === undefined ? { start: 1, size: -1 } : addSlice(event.payload);
-      entryKey.push(key);
-      entrySequence.push(event.sequence);
-      entryType.push(event.type);
-      entryTimestamp.push(event.timestampMs);
-      entryStart.push(slice.start);
-      entrySize.push(slice.size);
-      entryIsText.push(typeof event.payload === "string");
-      entryChain.push(chain);
+      last = event;
+      const { payload } = event;
+      const size = payload === undefined ? -1 : payloadSize(payload);
+      entryKey[at] = key;
+      entrySequence[at] = event.sequence;
+      entryType[at] = event.type;
+      entryTimestamp[at] = event.timestampMs;
+      entryStart[at] = payload === undefined ? 1 : payloadBytes + 1;
+      entrySize[at] = size;
+      entryIsText[at] = typeof payload === "string";
+      entryChain[at] = chain;
+      at++;
+      if (payload !== undefined) {
+        payloads.push(payload);
+        payloadBytes += size;
+      }
       if (event.traceparent !== undefined) {
         const { traceparent } = event;
         entryTrace ??= [];
         // Those before it have none.
-        while (entryTrace.length < entryKey.length - 1) entryTrace.push(0);
+        while (entryTrace.length < at - 1) entryTrace.push(0);
         entryTrace.push(noOf(traceNo, traceparent, () => traces.push(traceToBytes(traceparent))));
       }
       if (event.observation === undefined) continue;
       const { observationId: id, metadata, confidence, importance, observedMs } = event.observation;
-      observationEntry.push(entryKey.length);
+      observationEntry.push(at);
       observationId.push(id);
       observationMetadata.push(metadata);
       observationConfidence.push(confidence);
@@ -167,12 +183,17 @@ export function toAppendGroup(commands: readonly Command[]): AppendGroup {
     observationImportance,
     observationObserved,
     ops,
-    payload: Buffer.concat(slices, end),
+    payloads,
+    payloadBytes,
     entryTrace,
     traces: entryTrace === undefined ? undefined : Buffer.concat(traces),
   };
   return { ...group, plain: toPlainPart(group) };
 }
+
+const noEntries: readonly NewEvent[] = [];
+const entriesOf = (command: Command): readonly NewEvent[] =>
+  command.kind === "entries" ? command.events : noEntries;
 
 /** Its stream begins with it: there is nothing to lock. */
 const isRoot = (command: Command): boolean =>
@@ -223,7 +244,7 @@ function toLifecycleOp(
     op: command.kind,
     stream: command.streamId,
     workflow: command.workflowId,
-    ...(payloadSize(command.payload) === 0 ? { start: 1, size: -1 } : addSlice(command.payload)),
+    ...(payloadSize(command.payload) === 0 ? noSlice : addSlice(command.payload)),
   };
   switch (command.kind) {
     case "create":
@@ -257,7 +278,7 @@ export function toGroupResult(
   answer: AppendAnswer,
 ): GroupResult {
   const next = new Map(group.streams.map((id, i) => [id, answer.firstOffsets[i] ?? 1]));
-  const appended = new Map<string, StoredEvent[] | undefined>();
+  const appended = new Map<string, StoredRun[] | undefined>();
   const results: CommandResult[] = [];
   let entryNo = 0;
   let opNo = 0;
@@ -284,22 +305,25 @@ export function toGroupResult(
       });
       continue;
     }
-    const entries = appended.get(command.streamId) ?? [];
-    appended.set(command.streamId, entries);
-    let offset = next.get(command.streamId) ?? 1;
-    let stored = 0;
+    const runs = appended.get(command.streamId) ?? [];
+    appended.set(command.streamId, runs);
+    const first = next.get(command.streamId) ?? 1;
+    let events = command.events;
     let duplicates = 0;
     const refusals: { index: number; why: Refusal }[] = [];
-    for (const [index, event] of command.events.entries()) {
-      const decision = answer.decisions?.[entryNo++] ?? 1;
-      if (decision === 1) {
-        entries.push({ ...event, offset: offset++, recordedMs: answer.recordedMs });
-        stored++;
-      } else if (decision === 2) duplicates++;
-      else refusals.push({ index, why: refusalOf[decision] ?? "skipped" });
+    const { decisions } = answer;
+    if (decisions !== undefined) {
+      events = command.events.filter((_, index) => {
+        const decision = decisions[entryNo++] ?? 1;
+        if (decision === 2) duplicates++;
+        else if (decision !== 1) refusals.push({ index, why: refusalOf[decision] ?? "skipped" });
+        return decision === 1;
+      });
     }
-    next.set(command.streamId, offset);
-    results.push({ kind: "entries", stored, duplicates, lastOffset: stored > 0 ? offset - 1 : 0, refusals });
+    runs.push({ events, first });
+    next.set(command.streamId, first + events.length);
+    const lastOffset = events.length > 0 ? first + events.length - 1 : 0;
+    results.push({ kind: "entries", stored: events.length, duplicates, lastOffset, refusals });
   }
   return { results, notices: toNotices(group, answer, appended) };
 }
@@ -365,13 +389,57 @@ function toRejection(row: RejectionRow): FinalRejection[] {
 function toNotices(
   group: AppendGroup,
   answer: AppendAnswer,
-  appended: ReadonlyMap<string, StoredEvent[] | undefined>,
+  appended: ReadonlyMap<string, readonly StoredRun[] | undefined>,
 ): Notice[] {
   const notices: Notice[] = [];
   for (const [i, streamId] of group.streams.entries()) {
     const from = answer.firstOffsets[i] ?? 1;
     const to = answer.lastOffsets[i] ?? 0;
-    if (to >= from) notices.push({ streamId, from, to, entries: appended.get(streamId) });
+    if (to < from) continue;
+    const runs = appended.get(streamId);
+    let entries: StoredEvent[] | undefined;
+    notices.push({
+      streamId,
+      from,
+      to,
+      /** Made when somebody asks: most streams have no reader here. */
+      get entries() {
+        if (entries === undefined && runs !== undefined) entries = toEntries(runs, answer.recordedMs);
+        return entries;
+      },
+    });
   }
   return notices;
+}
+
+/** What was stored of a command, with offsets one after the other. */
+interface StoredRun {
+  readonly events: readonly NewEvent[];
+  readonly first: number;
+}
+
+function toEntries(runs: readonly StoredRun[], recordedMs: number): StoredEvent[] {
+  const entries: StoredEvent[] = [];
+  for (const { events, first } of runs) {
+    let offset = first;
+    for (const event of events) entries.push(toStored(event, offset++, recordedMs));
+  }
+  return entries;
+}
+
+/** By name, since to spread an event takes three times as long. */
+function toStored(event: NewEvent, offset: number, recordedMs: number): StoredEvent {
+  const stored = {
+    workflowId: event.workflowId,
+    taskExecutionId: event.taskExecutionId,
+    producerId: event.producerId,
+    sequence: event.sequence,
+    type: event.type,
+    payload: event.payload,
+    timestampMs: event.timestampMs,
+    traceparent: event.traceparent,
+    offset,
+    recordedMs,
+  };
+  return event.observation === undefined ? stored : { ...stored, observation: event.observation };
 }

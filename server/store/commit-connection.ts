@@ -7,7 +7,7 @@ import { type Client, createCommitClient, type DatabaseOptions } from "../../db/
 import { append } from "../../db/statements/append.ts";
 import type { AppendAnswer, AppendGroup } from "../../db/statements/append-group.ts";
 import { StoreError } from "../core/ports.ts";
-import { sqlState, toStoreError } from "./store-errors.ts";
+import { toStoreError } from "./store-errors.ts";
 
 /** A stream locked by somebody delays what shares its group at most so long, ms (design §2). */
 const lockTimeoutMs = 2000;
@@ -26,8 +26,8 @@ export class CommitConnection {
       return await append(client, group);
     } catch (error) {
       const failure = toStoreError(error, true);
-      // A timeout of the driver has no SQLSTATE: the connection may still be busy with the statement.
-      if (sqlState(error) === undefined || failure.failure === "away") await this.close();
+      // After a timeout of the driver the connection may still be busy with the statement.
+      if (failure.failure === "away" || failure.failure === "unknown") await this.close();
       throw failure;
     }
   }

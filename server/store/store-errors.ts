@@ -26,6 +26,8 @@ const failureByState: Record<string, StoreFailure> = {
 /** `sent`: the statement was on its way, so that a broken connection leaves its outcome unknown. */
 export function toStoreError(error: unknown, sent: boolean): StoreError {
   if (error instanceof StoreError) return error;
+  // A value that its column cannot hold (binary-array.ts): nothing was sent.
+  if (error instanceof RangeError) return new StoreError("poisoned", error.message, error);
   const state = sqlState(error);
   const message = error instanceof Error ? error.message : String(error);
   // An error that Postgres answered with rolled the transaction back, except those that end the connection:

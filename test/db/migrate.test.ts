@@ -154,7 +154,8 @@ test("a server of the release before goes on writing, on the connections it has,
         g.entryKey,
       ];
       values.push(g.entrySequence, g.entryType, g.entryTimestamp, g.entryStart, g.entrySize);
-      const rest = [g.entryIsText, g.entryChain, ...observations, JSON.stringify(g.ops), g.payload];
+      const payload = Buffer.concat(g.payloads.map((part) => Buffer.from(part as string)));
+      const rest = [g.entryIsText, g.entryChain, ...observations, JSON.stringify(g.ops), payload];
       const { rows } = await client.query({ name: "append", text, values: [...values, ...rest] });
       return rows[0];
     };

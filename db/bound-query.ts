@@ -1,0 +1,52 @@
+/** Prepared statements whose parameters are written by hand (bind-message.ts), one at a time on a connection. */
+import pg from "pg";
+import { BindMessage } from "./bind-message.ts";
+import type { Client } from "./pool.ts";
+
+/** A connection's buffer, while no statement needs it: what was sent has been read by Postgres when the answer is here. */
+const idle = new WeakMap<Client, BindMessage>();
+
+export interface BoundStatement {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The rows as the driver reads them. What `write` throws is thrown before anything is sent. */
+export async function queryBound(
+  client: Client,
+  { name, text }: BoundStatement,
+  write: (parameters: BindMessage) => void,
+  // biome-ignore lint/suspicious/noExplicitAny: as the driver has them
+): Promise<any[]> {
+  const message = idle.get(client) ?? new BindMessage();
+  idle.delete(client);
+  try {
+    message.begin(name);
+    write(message);
+    const bytes = message.finish();
+    return await new Promise((resolve, reject) => {
+      client.query(
+        new BoundQuery({ name, text }, bytes, (error, result) =>
+          error ? reject(error) : resolve(result.rows),
+        ),
+      );
+    });
+  } finally {
+    idle.set(client, message);
+  }
+}
+
+type Callback = (error: Error | undefined, result: pg.ResultBuilder) => void;
+
+class BoundQuery extends pg.Query {
+  constructor(statement: BoundStatement, bytes: Buffer, callback: Callback) {
+    super(statement, callback);
+    const { submit } = this;
+    // Everything is the driver's but what it would bind.
+    this.submit = (connection) =>
+      submit.call(
+        this,
+        Object.create(connection, { bind: { value: () => connection.stream.write(bytes) } }) as pg.Connection,
+      );
+  }
+}
