@@ -11,7 +11,7 @@ export interface BoundStatement {
   readonly text: string;
 }
 
-/** The rows as the driver reads them. What `write` throws is thrown before anything is sent. */
+/** The rows as the driver reads them. Not for pools, which would wait for the client that they gave. What `write` throws is thrown before anything is sent. */
 export async function queryBound(
   client: Client,
   { name, text }: BoundStatement,
@@ -43,10 +43,10 @@ class BoundQuery extends pg.Query {
     super(statement, callback);
     const { submit } = this;
     // Everything is the driver's but what it would bind.
-    this.submit = (connection) =>
-      submit.call(
-        this,
-        Object.create(connection, { bind: { value: () => connection.stream.write(bytes) } }) as pg.Connection,
-      );
+    this.submit = (connection) => {
+      const { stream } = connection;
+      const bind = () => stream.writable && stream.write(bytes);
+      return submit.call(this, Object.create(connection, { bind: { value: bind } }) as pg.Connection);
+    };
   }
 }

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { append } from "../../db/statements/append.ts";
 import type { Clock } from "../../server/core/clock.ts";
 import { systemClock } from "../../server/core/clock.ts";
+import type { Command } from "../../server/core/command.ts";
 import { limits } from "../../server/core/limits.ts";
 import { OpenCalls } from "../../server/core/open-call.ts";
 import { StoreError } from "../../server/core/ports.ts";
@@ -29,6 +30,16 @@ const worlds: World[] = [];
 afterEach(async () => {
   for (const world of worlds.splice(0)) await world.close();
 });
+
+/** Commits them, or as the client's transaction has it. */
+async function commit(commands: readonly Command[], client?: pg.Client): Promise<void> {
+  const own = client ?? (await database.pool.connect());
+  try {
+    await append(own as pg.Client, toAppendGroup(commands));
+  } finally {
+    if (client === undefined) (own as pg.PoolClient).release();
+  }
+}
 
 /** One instance: watches of a tenant of its own. */
 class World {
@@ -106,13 +117,13 @@ class World {
   }
 
   /** Registers roots, committed. */
-  async create(count = 1, db: Pick<pg.Client, "query"> = database.pool): Promise<string[]> {
+  async create(count = 1, client?: pg.Client): Promise<string[]> {
     const ids = Array.from({ length: count }, newId);
     for (let at = 0; at < count; at += 500) {
       const group = ids
         .slice(at, at + 500)
         .map((workflowId) => create(newId(), { workflowId, tenant: this.tenant }));
-      await append(db as never, toAppendGroup(group));
+      await commit(group, client);
     }
     return ids;
   }
@@ -261,10 +272,10 @@ describe("nothing falls between", () => {
       ...store,
       readChanges: () => Promise.reject(new StoreError("away", "held", undefined)),
     };
-    await append(database.pool as never, toAppendGroup([close(await streamOf(id), id)]));
+    await commit([close(await streamOf(id), id)]);
     await deleteTree(id);
     const again = create(newId(), { workflowId: id, tenant: world.tenant });
-    await append(database.pool as never, toAppendGroup([again]));
+    await commit([again]);
     await world.touch([id], "anew");
     world.changes = store;
     await until(() => expect(seen.notes.get(id)).toBe("anew"));
@@ -280,7 +291,7 @@ describe("nothing falls between", () => {
     world.changes = away(store);
     for (const id of ids) await deleteTree(id);
     const anew = create(newId(), { workflowId: again, tenant: world.tenant });
-    await append(database.pool as never, toAppendGroup([anew]));
+    await commit([anew]);
     await world.touch([again], "anew");
     world.changes = store;
     await until(() => expect(new Set(seen.deleted).size).toBeGreaterThanOrEqual(29));
@@ -298,7 +309,7 @@ describe("nothing falls between", () => {
     world.changes = away(store);
     for (const id of ids) await deleteTree(id);
     const anew = create(newId(), { workflowId: again, tenant: world.tenant });
-    await append(database.pool as never, toAppendGroup([anew]));
+    await commit([anew]);
     const others = await world.create(1200);
     let pages = 0;
     world.changes = {
@@ -371,7 +382,7 @@ describe("a watcher that does not read", () => {
       );
     }
     await database.pool.query("delete from event where workflow_id = $1", [gone]);
-    await append(database.pool as never, toAppendGroup([close(await streamOf(gone), gone)]));
+    await commit([close(await streamOf(gone), gone)]);
     await deleteTree(gone);
     const [fresh = ""] = await world.create();
     await until(() => expect(other.notes.has(fresh)).toBe(true));
@@ -471,7 +482,7 @@ test("in a round all deletions come before the first change", async () => {
   const { now } = await newest(world);
   for (const id of ids) await deleteTree(id);
   const anew = create(newId(), { workflowId: again, tenant: world.tenant });
-  await append(database.pool as never, toAppendGroup([anew]));
+  await commit([anew]);
   const told: Change[] = [];
   for (let position = now; ; ) {
     const page = await world.changes.readChanges(world.tenant, false, position);
@@ -547,7 +558,7 @@ test("who deletes removes what is remembered of deletions of long ago, and nothi
   const world = await new World().open();
   const [first = "", second = ""] = await world.create(2);
   for (const id of [first, second]) {
-    await append(database.pool as never, toAppendGroup([close(await streamOf(id), id)]));
+    await commit([close(await streamOf(id), id)]);
     await database.pool.query("update workflow_deletion set deleted_ms = deleted_ms - 16 * 60 * 1000");
     await deleteTree(id);
   }
