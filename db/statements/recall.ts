@@ -3,7 +3,8 @@
  *
  * The score of a text match is 0.6 · text + 0.2 · importance + 0.1 · confidence + 0.1 · recency, each 0–1 (docs/memory.md):
  * text is Postgres' cover density rank with all weights 1, as rank / (rank + 1); recency halves every 7 days. In a snapshot
- * it is divided by the best one's. Only the newest 5,000 matches are ranked, so that no recall takes long.
+ * it is divided by the best one's. Only the newest 5,000 matches are ranked: to rank takes longer than to find. To find them grows with
+ * the matches of the space, about 1 µs each, since Postgres collects and sorts them all; of a range in order at most 10,000 are looked at.
  *
  * What lies at or below the floor is not found, whether its rows are there yet or not.
  *

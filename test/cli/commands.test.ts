@@ -1,7 +1,11 @@
-/** Every command that asks a server something, once as text and once as JSON. */
+/** Every command that asks a server something, once as text and once as JSON; of the longer ones each run takes some. */
 import { beforeAll, expect, test } from "vitest";
+import { rotate } from "../support/rotating.ts";
 import { adminKey, useServer } from "../support/server.ts";
 import { run } from "./command-line.ts";
+
+/** Each starts the command several times. */
+const some = rotate(3);
 
 const server = useServer();
 const env = () => ({ TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: server.acme.key });
@@ -53,7 +57,7 @@ test("workflow tree draws who is whose child", async () => {
   expect(objects).toMatchObject([{ workflowId: root }, { workflowId: child, parentWorkflowId: root }]);
 });
 
-test("workflow close closes, also its descendants", async () => {
+some.add("workflow close closes, also its descendants", async () => {
   const top = (await tributary("workflow", "create", "to close")).stdout.trim();
   const below = (await tributary("workflow", "create", "below", "--parent", top)).stdout.trim();
   const failed = await tributary(
@@ -69,7 +73,7 @@ test("workflow close closes, also its descendants", async () => {
   expect(otherwise.stderr).toMatch(/^✖ .+\n$/);
 });
 
-test("publish takes a payload, or the lines of stdin", async () => {
+some.add("publish takes a payload, or the lines of stdin", async () => {
   const id = (await tributary("workflow", "create", "published")).stdout.trim();
   expect((await tributary("publish", id, "t", "Hello")).stdout).toBe(
     "accepted 1, duplicates 0, last offset 2\n",
@@ -80,7 +84,7 @@ test("publish takes a payload, or the lines of stdin", async () => {
   expect(events.map(({ payload }) => payload.value)).toEqual(["Hello", "a", "b", "", "c"]);
 });
 
-test("publish with a producer is safe to repeat", async () => {
+some.add("publish with a producer is safe to repeat", async () => {
   const id = (await tributary("workflow", "create", "repeated")).stdout.trim();
   const args = ["publish", id, "t", "--type", "DATA", "--producer", "p", "--json"];
   const input = Array.from({ length: 2500 }, (_, at) => `{"n":${at}}\n`).join("");
@@ -90,7 +94,7 @@ test("publish with a producer is safe to repeat", async () => {
   expect(second.objects).toMatchObject([{ accepted: 1, duplicates: 2500, lastOffset: 2502 }]);
 });
 
-test("publish says how far it came when an event is refused", async () => {
+some.add("publish says how far it came when an event is refused", async () => {
   const id = (await tributary("workflow", "create", "refused")).stdout.trim();
   const input = `fine\n${"x".repeat(1024 * 1024 + 1)}\nnever\n`;
   const { code, stderr } = await run(["publish", id, "t"], { env: env(), input });
@@ -102,7 +106,7 @@ test("publish says how far it came when an event is refused", async () => {
   expect(late.stderr).toContain("terminal event");
 });
 
-test("tenant create, key create, key list and key revoke, from an admin to a tenant that works", async () => {
+some.add("tenant create, key create, key list and key revoke, from an admin to a tenant that works", async () => {
   expect((await asAdmin("tenant", "create", "initech", "--name", "Initech")).stdout).toContain("initech");
   const other = await asAdmin("tenant", "create", "hooli-1", "--json");
   expect(other.objects).toMatchObject([{ slug: "hooli-1", disabled: false }]);
@@ -126,7 +130,7 @@ test("tenant create, key create, key list and key revoke, from an admin to a ten
   expect(objects).toMatchObject([{ apiKeyId: keyId, roles: ["READ"] }, { roles: ["READ", "PUBLISH"] }]);
 });
 
-test("token create prints a token that reads the tree and nothing else", async () => {
+some.add("token create prints a token that reads the tree and nothing else", async () => {
   const made = await tributary("token", "create", root, child, "--ttl", "60");
   const guest = { TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: made.stdout.trim() };
   expect(made.stderr).toContain("Valid until");
@@ -137,6 +141,8 @@ test("token create prints a token that reads the tree and nothing else", async (
   const json = await tributary("token", "create", root, "--variables", "--json");
   expect(json.objects).toMatchObject([{ token: expect.any(String), expiresMs: expect.any(Number) }]);
 });
+
+some.take();
 
 test("names with control characters cannot reach the terminal", async () => {
   await tributary("workflow", "create", "evil \u001b]0;title\u0007\u001b[2J name");
