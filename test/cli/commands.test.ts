@@ -106,29 +106,32 @@ some.add("publish says how far it came when an event is refused", async () => {
   expect(late.stderr).toContain("terminal event");
 });
 
-some.add("tenant create, key create, key list and key revoke, from an admin to a tenant that works", async () => {
-  expect((await asAdmin("tenant", "create", "initech", "--name", "Initech")).stdout).toContain("initech");
-  const other = await asAdmin("tenant", "create", "hooli-1", "--json");
-  expect(other.objects).toMatchObject([{ slug: "hooli-1", disabled: false }]);
-  const made = await asAdmin("key", "create", "initech", "--role", "READ", "--role", "PUBLISH");
-  const key = made.stdout.trim();
-  expect(key).toMatch(/^trib_\S+$/);
-  expect(made.stderr).toMatch(/key_\S+/);
-  const works = { env: { TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: key } };
-  expect((await run(["workflow", "create", "theirs"], works)).stdout.trim()).toMatch(uuid);
+some.add(
+  "tenant create, key create, key list and key revoke, from an admin to a tenant that works",
+  async () => {
+    expect((await asAdmin("tenant", "create", "initech", "--name", "Initech")).stdout).toContain("initech");
+    const other = await asAdmin("tenant", "create", "hooli-1", "--json");
+    expect(other.objects).toMatchObject([{ slug: "hooli-1", disabled: false }]);
+    const made = await asAdmin("key", "create", "initech", "--role", "READ", "--role", "PUBLISH");
+    const key = made.stdout.trim();
+    expect(key).toMatch(/^trib_\S+$/);
+    expect(made.stderr).toMatch(/key_\S+/);
+    const works = { env: { TRIBUTARY_URL: server.url, TRIBUTARY_API_KEY: key } };
+    expect((await run(["workflow", "create", "theirs"], works)).stdout.trim()).toMatch(uuid);
 
-  const [object] = (await asAdmin("key", "create", "initech", "--role", "read", "--json")).objects;
-  expect(object).toMatchObject({ key: expect.stringMatching(/^trib_/) });
-  const keyId = String(object?.["apiKeyId"]);
-  const revoked = await asAdmin("key", "revoke", keyId);
-  expect(revoked.stdout).toContain(`Revoked ${keyId} of initech`);
-  const { stdout } = await asAdmin("key", "list", "initech");
-  expect(stdout).toMatch(/^KEY +ROLES +CREATED +STATE +NAME\n/);
-  expect(stdout).toMatch(new RegExp(`${keyId} +READ .* revoked`));
-  expect(stdout).toMatch(/READ PUBLISH .* valid/);
-  const { objects } = await asAdmin("key", "list", "initech", "--json");
-  expect(objects).toMatchObject([{ apiKeyId: keyId, roles: ["READ"] }, { roles: ["READ", "PUBLISH"] }]);
-});
+    const [object] = (await asAdmin("key", "create", "initech", "--role", "read", "--json")).objects;
+    expect(object).toMatchObject({ key: expect.stringMatching(/^trib_/) });
+    const keyId = String(object?.["apiKeyId"]);
+    const revoked = await asAdmin("key", "revoke", keyId);
+    expect(revoked.stdout).toContain(`Revoked ${keyId} of initech`);
+    const { stdout } = await asAdmin("key", "list", "initech");
+    expect(stdout).toMatch(/^KEY +ROLES +CREATED +STATE +NAME\n/);
+    expect(stdout).toMatch(new RegExp(`${keyId} +READ .* revoked`));
+    expect(stdout).toMatch(/READ PUBLISH .* valid/);
+    const { objects } = await asAdmin("key", "list", "initech", "--json");
+    expect(objects).toMatchObject([{ apiKeyId: keyId, roles: ["READ"] }, { roles: ["READ", "PUBLISH"] }]);
+  },
+);
 
 some.add("token create prints a token that reads the tree and nothing else", async () => {
   const made = await tributary("token", "create", root, child, "--ttl", "60");
