@@ -88,9 +88,10 @@ export async function runFollowLoad(
   const readFrom = load.across ? target.others[0] : target;
   if (readFrom === undefined) throw new Error("there is no other instance to read from");
   const reader = await bench.spawn("reader", { ...readFrom.address, feed: target.feed });
-  const publisher = await bench.spawn("publisher", target.address);
   const { written, read, below } = await toFollowed(target, load.workflows);
   const idle = await openReaders(target, reader, read, load);
+  // Last: a server ends connections that make no call for a minute, which ten thousand readers may take to come.
+  const publisher = await bench.spawn("publisher", target.address);
   for (let i = 0; i < (load.stalled ?? 0); i += 1) await reader.call("stall", read[0] ?? "");
   const deliveries = below
     ? (messages: number) => messages * load.readers * load.eventsPerMessage

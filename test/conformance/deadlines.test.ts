@@ -26,12 +26,17 @@ describe.each(combinations)("$name", (combination) => {
     );
     await Promise.all(
       cases.map(async ({ kind, silence }) => {
-        const call = `late ${caller.name} ${kind} ${silence}`;
-        const order = { call, silence, answers: 2 };
-        const { answers, error } = await listen(caller, kind, [order], { timeoutMs: 300 });
-        expect(error?.code, call).toBe(Code.DeadlineExceeded);
-        const isStream = kind === "recite" || kind === "converse";
-        expect(answers, call).toHaveLength(isStream && silence === Silence.AFTER_ANSWERS ? 2 : 0);
+        const expected = (kind === "recite" || kind === "converse") && silence === Silence.AFTER_ANSWERS ? 2 : 0;
+        let call = "";
+        // A deadline may pass before a machine with other work gets round to the answers: then again, with more time.
+        for (const timeoutMs of [300, 3_000, 30_000]) {
+          call = `late ${caller.name} ${kind} ${silence} ${timeoutMs}`;
+          const { answers, error } = await listen(caller, kind, [{ call, silence, answers: 2 }], { timeoutMs });
+          expect(error?.code, call).toBe(Code.DeadlineExceeded);
+          if (timeoutMs < 30_000 && (answers.length < expected || !stack.hasBegun(call))) continue;
+          expect(answers, call).toHaveLength(expected);
+          break;
+        }
         // The client keeps time too, and may hang up first, with a code of its own choice.
         await until(() => expect(stack.watched(call)).toMatchObject({ ended: true }));
         expect(stack.watched(call).abortedWith, call).toBeDefined();

@@ -37,6 +37,8 @@ export interface Stack {
   readonly bugs: readonly string[];
   /** The handler that an order named; fails while it has not begun. */
   watched(call: string): Watched;
+  /** Whether a handler has begun on an order of that name. */
+  hasBegun(call: string): boolean;
 }
 
 /** Starts a stack for a test file. After each test nothing may be left at work. */
@@ -87,6 +89,7 @@ export function useStack(): Stack {
       return drill.running;
     },
     bugs,
+    hasBegun: (call) => drill.watched.has(call),
     watched(call) {
       const watched = drill.watched.get(call);
       if (watched === undefined) throw new Error(`no handler has begun on ${call}`);

@@ -83,7 +83,8 @@ test("every RPC of the descriptors is a target", async () => {
 
 test("a sound request of every target is answered over every wire: what is mutated would have been understood", async () => {
   const figures = emptyFigures();
-  const random = new Random(seeds(1)[0] ?? 0);
+  const [seed = 0] = seeds(1);
+  const random = new Random(seed);
   await withSender(async (sender) => {
     const send = (target: RpcTarget, wire: Wire) =>
       runOne(
@@ -94,14 +95,15 @@ test("a sound request of every target is answered over every wire: what is mutat
         figures,
       );
     for (const target of rpcTargets) for (const wire of wires) await send(target, wire);
-    // Some are about what others have made, and chance may have it that nothing was.
+    // Some are about what others have made, or have many conditions: of SetVariables one in sixteen is accepted.
     for (const target of rpcTargets) {
-      for (let more = 60; more > 0 && !figures.reached.has(target.name); more--)
+      for (let more = 1000; more > 0 && !figures.reached.has(target.name); more--)
         await send(target, random.pick(wires));
     }
   });
   expectNoFailures(figures);
-  expect(rpcTargets.map(({ name }) => name).filter((name) => !figures.reached.has(name))).toEqual([]);
+  const missed = rpcTargets.map(({ name }) => name).filter((name) => !figures.reached.has(name));
+  expect(missed, `TRIBUTARY_SEED=${seed}`).toEqual([]);
 });
 
 describe.runIf(Object.keys(regressions).length > 0)("what failed once", () => {
