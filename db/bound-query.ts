@@ -3,7 +3,10 @@ import pg from "pg";
 import { BindMessage } from "./bind-message.ts";
 import type { Client } from "./pool.ts";
 
-/** A connection's buffer, while no statement needs it: what was sent has been read by Postgres when the answer is here. */
+/**
+ * A connection's buffer, while no statement needs it: when the answer is here Postgres has read what was sent. Of an error that is not sure,
+ * since one may come before the message has left: its buffer is not used again.
+ */
 const idle = new WeakMap<Client, BindMessage>();
 
 export interface BoundStatement {
@@ -20,20 +23,19 @@ export async function queryBound(
 ): Promise<any[]> {
   const message = idle.get(client) ?? new BindMessage();
   idle.delete(client);
-  try {
-    message.begin(name);
-    write(message);
-    const bytes = message.finish();
-    return await new Promise((resolve, reject) => {
-      client.query(
-        new BoundQuery({ name, text }, bytes, (error, result) =>
-          error ? reject(error) : resolve(result.rows),
-        ),
-      );
-    });
-  } finally {
-    idle.set(client, message);
-  }
+  message.begin(name);
+  write(message);
+  const bytes = message.finish();
+  // biome-ignore lint/suspicious/noExplicitAny: as the driver has them
+  const rows = await new Promise<any[]>((resolve, reject) => {
+    client.query(
+      new BoundQuery({ name, text }, bytes, (error, result) =>
+        error ? reject(error) : resolve(result.rows),
+      ),
+    );
+  });
+  idle.set(client, message);
+  return rows;
 }
 
 type Callback = (error: Error | undefined, result: pg.ResultBuilder) => void;

@@ -425,11 +425,13 @@ class Reader implements ScopeReader {
     this.#gate.spend(events.length);
     const { traffic } = this.#live;
     const oldest = events[0] as SentEvent;
+    const isLive = oldest.offset > this.#cameAt;
+    if (isLive && from === "window") this.#live.writeTurns.noteLive();
     traffic.sent({
       events: events.length,
       ...(this.#conflated === undefined ? noStandIns : countStandIns(events)),
       from,
-      oldestMs: oldest.offset > this.#cameAt ? oldest.recordedMs : undefined,
+      oldestMs: isLive ? oldest.recordedMs : undefined,
     });
     traffic.saw(events.at(-1));
   }

@@ -56,7 +56,7 @@ export class Hub {
   readonly #options: HubOptions;
   readonly #memory: WindowMemory;
   readonly #history: PageTurns;
-  readonly #writeTurns = new WriteTurns();
+  readonly #writeTurns: WriteTurns;
   readonly #streams = new Map<string, Entry>();
   #ticking = false;
   /** A check that was asked for has not begun. */
@@ -68,6 +68,7 @@ export class Hub {
     this.#deps = deps;
     this.#options = options;
     this.#memory = new WindowMemory(options.windowsBytes);
+    this.#writeTurns = new WriteTurns(deps.clock);
     this.#history = new PageTurns(deps.store, pagesAtOnce);
   }
 

@@ -21,7 +21,7 @@ export interface LiveStreamDeps {
   /** Where readers that are behind get their pages; absent: the store. */
   readonly history?: Pick<EventStore, "readPage">;
   /** When those write what they got; absent: this stream's own. */
-  readonly writeTurns?: Pick<WriteTurns, "take">;
+  readonly writeTurns?: Pick<WriteTurns, "take" | "noteLive">;
   readonly store: Pick<EventStore, "readPage" | "readScope" | "readParents">;
   readonly clock: Clock;
   readonly onFailure: (message: string, error: Error) => void;
@@ -35,7 +35,7 @@ export class LiveStream {
   readonly traffic: StreamTraffic;
   /** What readers that are behind the window read. */
   readonly pages: SharedPages;
-  readonly writeTurns: Pick<WriteTurns, "take">;
+  readonly writeTurns: Pick<WriteTurns, "take" | "noteLive">;
   /** As of the last tail check: when that was, ms, and up to where retention has removed entries. */
   checkedMs = 0;
   floor = 0;
@@ -68,7 +68,7 @@ export class LiveStream {
     this.traffic = traffic;
     this.#deps = deps;
     this.pages = new SharedPages(deps.history ?? deps.store, deps.clock);
-    this.writeTurns = deps.writeTurns ?? new WriteTurns();
+    this.writeTurns = deps.writeTurns ?? new WriteTurns(deps.clock);
     this.window = new ReplayWindow(tail, bounds);
     this.#known = this.#told = this.#untold = tail;
   }

@@ -26,12 +26,15 @@ describe.each(combinations)("$name", (combination) => {
     );
     await Promise.all(
       cases.map(async ({ kind, silence }) => {
-        const expected = (kind === "recite" || kind === "converse") && silence === Silence.AFTER_ANSWERS ? 2 : 0;
+        const expected =
+          (kind === "recite" || kind === "converse") && silence === Silence.AFTER_ANSWERS ? 2 : 0;
         let call = "";
         // A deadline may pass before a machine with other work gets round to the answers: then again, with more time.
         for (const timeoutMs of [300, 3_000, 30_000]) {
           call = `late ${caller.name} ${kind} ${silence} ${timeoutMs}`;
-          const { answers, error } = await listen(caller, kind, [{ call, silence, answers: 2 }], { timeoutMs });
+          const { answers, error } = await listen(caller, kind, [{ call, silence, answers: 2 }], {
+            timeoutMs,
+          });
           expect(error?.code, call).toBe(Code.DeadlineExceeded);
           if (timeoutMs < 30_000 && (answers.length < expected || !stack.hasBegun(call))) continue;
           expect(answers, call).toHaveLength(expected);

@@ -57,6 +57,25 @@ describe("a reader that waits", () => {
     expect(sink.closed).toBeGreaterThan(0);
   });
 
+  test("is written to live, which history makes room for; what it came too late for is not", async () => {
+    const stream = new FakeStream().append(...Array.from({ length: 20 }, () => token));
+    const { sink, reader } = await waiting(stream, { start: 15 });
+    await waiting(stream);
+    expect(stream.liveWrites).toBe(0); // one had it from the window, one from the store
+    stream.append(token, token);
+    expect(stream.liveWrites).toBe(2);
+    sink.makeRoom(1);
+    stream.append(token);
+    expect(stream.liveWrites).toBe(4);
+    expect(sink.batches).toEqual([[21, 22], [23]]);
+    for (let i = 0; i < 10; i++) stream.append(token);
+    expect(stream.liveWrites).toBe(14);
+    sink.makeRoom(10);
+    await settled();
+    expect(reader.batches.flat().slice(-10)).toEqual([24, 25, 26, 27, 28, 29, 30, 31, 32, 33]);
+    expect(stream.liveWrites).toBe(14); // it fell behind, and has become a reader of history
+  });
+
   test("keeps its filter, counts what it sent, and is kept alive between", async () => {
     const stream = new FakeStream();
     const { sink, reader } = await waiting(stream, {

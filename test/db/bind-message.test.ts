@@ -149,6 +149,26 @@ test("statements that do not wait for one another do not share a buffer", async 
   expect(rows).toEqual(all.map((values) => [expected(values)]));
 });
 
+test("a buffer is used again after an answer, and not after an error, at which it may still be on its way", async () => {
+  const client = await database.connect();
+  const used = async (values: Values) => {
+    let buffer: BindMessage | undefined;
+    const rows = queryBound(client, statement, (parameters) => {
+      buffer = parameters;
+      write(values)(parameters);
+    });
+    await rows.catch(() => {});
+    return buffer;
+  };
+  const first = await used(some);
+  expect(await used(none)).toBe(first);
+  expect(await used({ ...some, texts: ["\0"] })).toBe(first);
+  const second = await used(some);
+  expect(second).not.toBe(first);
+  expect(await used({ ...some, int2s: [2 ** 15] })).toBe(second);
+  expect(await used(some)).not.toBe(second);
+});
+
 test("a connection that is closed says so", async () => {
   const client = await database.connect();
   await client.end();

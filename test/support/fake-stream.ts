@@ -25,12 +25,15 @@ export class FakeStream {
   pages = 0;
   /** Readers that have the stream. */
   users = 0;
+  /** Writes to those who follow live. */
+  liveWrites = 0;
+  readonly #writeTurns = { take: async () => {}, noteLive: () => void this.liveWrites++ };
 
   constructor(window = { entries: 8, bytes: 1_000_000 }) {
     this.live = new LiveStream(
       "stream",
       0,
-      { store: this.store, writeTurns: { take: async () => {} }, clock: this.clock, onFailure: () => {} },
+      { store: this.store, writeTurns: this.#writeTurns, clock: this.clock, onFailure: () => {} },
       window,
       this.traffic.openStream(readAll.owner),
     );
