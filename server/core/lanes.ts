@@ -30,8 +30,13 @@ const laneOrder: readonly Lane[] = ["high", "normal", "low"];
 const share: Record<Lane, number> = { high: 0.6, normal: 0.3, low: 0.1 };
 /** Where the state of a session changes: just above the level at which pressure is over, where it begins, full. */
 const pressureSteps: readonly number[] = [0.5 + Number.EPSILON, 0.8, 1];
-/** Entries, or units of 2 KiB, that a tenant or stream may send a turn. */
+/** Entries, or units of 2 KiB, that a tenant or stream may send a turn, at least. */
 const quantum = 100;
+/**
+ * What a tenant's streams may send in a round at least: two groups. Where few streams write, a group then holds some of them and leaves
+ * others to one that goes beside it; with all of them in the first one nobody could go beside it.
+ */
+const streamsRound = 2 * limits.groupEntries;
 const bytesPerUnit = limits.groupBytes / limits.groupEntries;
 
 /** Where commands of several tenants came, the lanes count as shared for so long, ms. */
@@ -72,7 +77,7 @@ class StreamQueue implements RingMember {
 }
 
 class TenantQueue implements RingMember {
-  readonly streams = new DeficitRing<StreamQueue>(quantum);
+  readonly streams = new DeficitRing<StreamQueue>(quantum, streamsRound);
   headCost(): number | undefined {
     return this.streams.pick()?.headCost();
   }

@@ -328,12 +328,43 @@ describe("fairness", () => {
     expect(of("small")).toBeGreaterThanOrEqual(400);
   });
 
-  test("streams of one tenant share too", () => {
+  const streamsOf = (group: readonly Queued[]) => {
+    const counts: Record<string, number> = {};
+    for (const { command } of group) counts[command.streamId] = (counts[command.streamId] ?? 0) + 1;
+    return counts;
+  };
+
+  test("many streams of one tenant have 100 entries each in turn", () => {
+    const lanes = new Lanes(() => 0);
+    for (let i = 0; i < 20_000; i++) lanes.offer(command(`${i % 40}`), none);
+    for (let from = 0; from < 40; from += 10) {
+      const expected = Array.from({ length: 10 }, (_, i) => [`${from + i}`, 100]);
+      expect(streamsOf(takeGroup(lanes))).toEqual(Object.fromEntries(expected));
+    }
+  });
+
+  test("one that is calm beside a busy one has its turn in the second group", () => {
     const lanes = new Lanes(() => 0);
     for (let i = 0; i < 10_000; i++) lanes.offer(command("busy"), none);
     for (let i = 0; i < 100; i++) lanes.offer(command("calm"), none);
-    const [first] = [takeGroup(lanes)];
-    expect(first.filter((item) => item.command.streamId === "calm").length).toBe(100);
+    expect(streamsOf(takeGroup(lanes))).toEqual({ busy: 1000 });
+    expect(streamsOf(takeGroup(lanes))).toEqual({ calm: 100, busy: 900 });
+  });
+
+  test("of few streams a group takes some, and leaves others to one that goes beside it", () => {
+    const lanes = new Lanes(() => 0);
+    for (let i = 0; i < 4000; i++) lanes.offer(command(`${i % 8}`), none);
+    const first = lanes.take();
+    expect(streamsOf(first)).toEqual({ 0: 250, 1: 250, 2: 250, 3: 250 });
+    expect(lanes.hasFullGroup).toBe(true);
+    const second = lanes.take();
+    expect(second).toHaveLength(1000);
+    expect(Object.keys(streamsOf(second))).toEqual(["4", "5", "6", "7"]);
+    expect(lanes.hasReady).toBe(false);
+    lanes.release(first);
+    const third = lanes.take();
+    expect(third).toHaveLength(1000);
+    expect(Object.keys(streamsOf(third))).toEqual(["0", "1", "2", "3"]);
   });
 
   test("a lane that always has work leaves the lower ones their share", () => {
