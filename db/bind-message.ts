@@ -3,15 +3,15 @@
  * prints arrays as text, and makes a message in buffers that it throws away, each half as large again as the one before: of a group of
  * five hundred events that was half a megabyte for a hundred kilobytes, and all of V8's memory was collected five times a second for it.
  *
- * A value that its type cannot hold throws a RangeError, as Postgres would refuse its text.
+ * A whole number that its type cannot hold, and what is no uuid, throws a RangeError, as Postgres would refuse its text.
  */
 import pg from "pg";
 
 const { BOOL, INT2, INT4, INT8, FLOAT4, TEXT, UUID } = pg.types.builtins;
 
 const firstBytes = 16 * 1024;
-/** What more was needed once is not kept. */
-const mostKeptBytes = 512 * 1024;
+/** A larger buffer is not used again: a group has 2 MiB of payloads at most, unless one command alone has more. */
+const mostKeptBytes = 3 * 1024 * 1024;
 
 export class BindMessage {
   #bytes = Buffer.allocUnsafe(firstBytes);
@@ -70,6 +70,8 @@ export class BindMessage {
   /** The parts, one after the other, which have `size` bytes together. */
   bytes(parts: Iterable<string | Uint8Array>, size: number): this {
     this.#beginValue(size);
+    // With room for a character more, which is noticed; where there is none, less would be written without a word.
+    this.#makeRoom(size + 4);
     const end = this.#end + size;
     for (const part of parts) {
       if (typeof part === "string") this.#end += this.#bytes.write(part, this.#end);
@@ -121,7 +123,7 @@ export class BindMessage {
     return this;
   }
 
-  /** Exact up to 2^53. */
+  /** Of whole numbers below 2^53, which are exact. */
   int8s(values: readonly number[]): this {
     let at = this.#beginArray(INT8, values.length, values.length * 8);
     const bytes = this.#bytes;
@@ -145,6 +147,7 @@ export class BindMessage {
     return this;
   }
 
+  /** Hexadecimal digits, with hyphens anywhere. */
   uuids(values: readonly string[]): this {
     this.#beginArray(UUID, values.length, values.length * 16);
     for (const value of values) {

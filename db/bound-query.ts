@@ -9,12 +9,20 @@ import type { Client } from "./pool.ts";
  */
 const idle = new WeakMap<Client, BindMessage>();
 
+/** The parameters could not be written. Nothing was sent. */
+export class BindError extends Error {
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.name = "BindError";
+  }
+}
+
 export interface BoundStatement {
   readonly name: string;
   readonly text: string;
 }
 
-/** The rows as the driver reads them. Not for pools, which would wait for the client that they gave. What `write` throws is thrown before anything is sent. */
+/** The rows as the driver reads them. Not for pools, which would wait for the client that they gave. Throws `BindError` for what `write` throws. */
 export async function queryBound(
   client: Client,
   { name, text }: BoundStatement,
@@ -23,9 +31,14 @@ export async function queryBound(
 ): Promise<any[]> {
   const message = idle.get(client) ?? new BindMessage();
   idle.delete(client);
-  message.begin(name);
-  write(message);
-  const bytes = message.finish();
+  let bytes: Buffer;
+  try {
+    message.begin(name);
+    write(message);
+    bytes = message.finish();
+  } catch (error) {
+    throw new BindError(error);
+  }
   // biome-ignore lint/suspicious/noExplicitAny: as the driver has them
   const rows = await new Promise<any[]>((resolve, reject) => {
     client.query(

@@ -2,6 +2,7 @@
  * What an error of Postgres or of the connection means for a group. Decided from SQLSTATE and from whether the statement
  * had been sent, never from message text.
  */
+import { BindError } from "../../db/bound-query.ts";
 import { ConnectionFailure } from "../../db/pool.ts";
 import { StoreError, type StoreFailure } from "../core/ports.ts";
 
@@ -26,8 +27,8 @@ const failureByState: Record<string, StoreFailure> = {
 /** `sent`: the statement was on its way, so that a broken connection leaves its outcome unknown. */
 export function toStoreError(error: unknown, sent: boolean): StoreError {
   if (error instanceof StoreError) return error;
-  // A value that its column cannot hold (binary-array.ts): nothing was sent.
-  if (error instanceof RangeError) return new StoreError("poisoned", error.message, error);
+  // A value that its column cannot hold, as Postgres would say.
+  if (error instanceof BindError) return new StoreError("poisoned", error.message, error);
   const state = sqlState(error);
   const message = error instanceof Error ? error.message : String(error);
   // An error that Postgres answered with rolled the transaction back, except those that end the connection:

@@ -1,7 +1,8 @@
 /** What is written by hand is what the driver would have said; what Postgres would refuse is refused before it is sent, or by it. */
 import { describe, expect, test } from "vitest";
 import { BindMessage } from "../../db/bind-message.ts";
-import { queryBound } from "../../db/bound-query.ts";
+import { BindError, queryBound } from "../../db/bound-query.ts";
+import { toStoreError } from "../../server/store/store-errors.ts";
 import { useDatabase } from "../support/database.ts";
 import { Random, seeds } from "../support/random.ts";
 
@@ -110,18 +111,26 @@ test.each(seeds(3))("as many as it likes, message after message of one buffer, s
 describe("a value that its type cannot hold", () => {
   test.each<[string, Partial<Values>]>([
     ["smallint", { int2s: [32_768] }],
+    ["smallint", { int2s: [-32_769] }],
+    ["smallint", { int2s: [0.5] }],
     ["int", { int4s: [2 ** 31] }],
+    ["int", { int4s: [-(2 ** 31) - 1] }],
     ["int", { int4s: [0.5] }],
     ["int", { int4s: [Number.NaN] }],
     ["bigint", { int8s: [2 ** 53] }],
+    ["bigint", { int8s: [-(2 ** 53)] }],
     ["bigint", { int8s: [0.5] }],
+    ["bigint", { int8s: [Number.NaN] }],
+    ["uuid", { uuids: [`${uuid}0`] }],
     ["uuid", { uuids: [`${uuid.slice(0, -1)}g`] }],
     ["uuid", { uuids: [uuid.slice(0, -2)] }],
   ])("is no %s: %o", async (type, wrong) => {
     const client = await database.connect();
-    await expect(queryBound(client, statement, write({ ...some, ...wrong }))).rejects.toThrow(
-      new RegExp(` is no ${type}$`),
-    );
+    const error = await queryBound(client, statement, write({ ...some, ...wrong })).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(BindError);
+    expect((error as Error).message).toMatch(new RegExp(` is no ${type}$`));
+    // Of a group the commands without it are stored, and it alone is refused.
+    expect(toStoreError(error, true)).toMatchObject({ failure: "poisoned" });
     // Nothing was sent.
     expect(await queryBound(client, statement, write(some))).toEqual([expected(some)]);
   });
@@ -140,10 +149,25 @@ test("parts that are not as long as was said are not sent", () => {
   const message = new BindMessage().begin("x");
   expect(() => message.bytes(["abc"], 2)).toThrow(RangeError);
   expect(() => message.bytes(["abc"], 4)).toThrow(RangeError);
+  // Where the buffer has just the room that was asked for.
+  expect(() => new BindMessage().begin("x").bytes(["a".repeat(50_000)], 40_000)).toThrow(RangeError);
+  expect(() => new BindMessage().begin("x").bytes([new Uint8Array(50_000)], 40_000)).toThrow(RangeError);
+});
+
+test("a last parameter that fills the buffer leaves room for the end of the message", async () => {
+  const client = await database.connect();
+  const one = { name: "one", text: "select octet_length($1::bytea)::int as size" };
+  for (const size of [33_000, 100_000, 99_999, 1_000_000]) {
+    const rows = await queryBound(client, one, (parameters) =>
+      parameters.bytes([new Uint8Array(size)], size),
+    );
+    expect(rows).toEqual([{ size }]);
+  }
 });
 
 test("statements that do not wait for one another do not share a buffer", async () => {
   const client = await database.connect();
+  await queryBound(client, statement, write(none)); // there is one that could be shared
   const all = Array.from({ length: 5 }, (_, i): Values => ({ ...some, texts: [`${i}`] }));
   const rows = await Promise.all(all.map((values) => queryBound(client, statement, write(values))));
   expect(rows).toEqual(all.map((values) => [expected(values)]));
