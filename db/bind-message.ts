@@ -10,8 +10,8 @@ import pg from "pg";
 const { BOOL, INT2, INT4, INT8, FLOAT4, TEXT, UUID } = pg.types.builtins;
 
 const firstBytes = 16 * 1024;
-/** A larger buffer is not used again: a group has 2 MiB of payloads at most, unless one command alone has more. */
-const mostKeptBytes = 3 * 1024 * 1024;
+/** What more was needed once is not kept. */
+const mostKeptBytes = 512 * 1024;
 
 export class BindMessage {
   #bytes = Buffer.allocUnsafe(firstBytes);
@@ -69,9 +69,10 @@ export class BindMessage {
 
   /** The parts, one after the other, which have `size` bytes together. */
   bytes(parts: Iterable<string | Uint8Array>, size: number): this {
+    // With room for a character more, which is noticed; where there is none, less would be written without a word. For both at once:
+    // each time that it grows costs a buffer.
+    this.#makeRoom(4 + size + 4);
     this.#beginValue(size);
-    // With room for a character more, which is noticed; where there is none, less would be written without a word.
-    this.#makeRoom(size + 4);
     const end = this.#end + size;
     for (const part of parts) {
       if (typeof part === "string") this.#end += this.#bytes.write(part, this.#end);
