@@ -22,13 +22,15 @@ export interface BoundStatement {
   readonly text: string;
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: as the driver has them
+type Rows = any[];
+
 /** The rows as the driver reads them. Not for pools, which would wait for the client that they gave. Throws `BindError` for what `write` throws. */
 export async function queryBound(
   client: Client,
   { name, text }: BoundStatement,
   write: (parameters: BindMessage) => void,
-  // biome-ignore lint/suspicious/noExplicitAny: as the driver has them
-): Promise<any[]> {
+): Promise<Rows> {
   const message = idle.get(client) ?? new BindMessage();
   idle.delete(client);
   let bytes: Buffer;
@@ -39,8 +41,7 @@ export async function queryBound(
   } catch (error) {
     throw new BindError(error);
   }
-  // biome-ignore lint/suspicious/noExplicitAny: as the driver has them
-  const rows = await new Promise<any[]>((resolve, reject) => {
+  const rows = await new Promise<Rows>((resolve, reject) => {
     client.query(
       new BoundQuery({ name, text }, bytes, (error, result) =>
         error ? reject(error) : resolve(result.rows),

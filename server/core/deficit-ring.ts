@@ -10,14 +10,14 @@ export interface RingMember {
 
 export class DeficitRing<M extends RingMember> {
   readonly #quantum: number;
-  readonly #round: number;
+  readonly #round: () => number;
   readonly #members: M[] = [];
   readonly #deficit = new Map<M, number>();
   #at = 0;
   #inTurn = false;
 
   /** `round`: what all members together may spend in a round at least; where they are few, each turn is larger. */
-  constructor(quantum: number, round = 0) {
+  constructor(quantum: number, round = () => 0) {
     this.#quantum = quantum;
     this.#round = round;
   }
@@ -43,7 +43,7 @@ export class DeficitRing<M extends RingMember> {
       }
       let deficit = this.#deficit.get(member) ?? 0;
       if (!this.#inTurn) {
-        deficit += Math.max(this.#quantum, this.#round / this.#members.length);
+        deficit += Math.max(this.#quantum, this.#round() / this.#members.length);
         this.#deficit.set(member, deficit);
         this.#inTurn = true;
       }

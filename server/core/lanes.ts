@@ -33,10 +33,10 @@ const pressureSteps: readonly number[] = [0.5 + Number.EPSILON, 0.8, 1];
 /** Entries, or units of 2 KiB, that a tenant or stream may send a turn, at least. */
 const quantum = 100;
 /**
- * What a tenant's streams may send in a round at least: two groups. Where few streams write, a group then holds some of them and leaves
+ * Groups that a tenant's streams may fill in a round at least. Where few streams write, a group then holds some of them and leaves
  * others to one that goes beside it; with all of them in the first one nobody could go beside it.
  */
-const streamsRound = 2 * limits.groupEntries;
+const groupsOfRound = 2;
 const bytesPerUnit = limits.groupBytes / limits.groupEntries;
 
 /** Where commands of several tenants came, the lanes count as shared for so long, ms. */
@@ -77,7 +77,12 @@ class StreamQueue implements RingMember {
 }
 
 class TenantQueue implements RingMember {
-  readonly streams = new DeficitRing<StreamQueue>(quantum, streamsRound);
+  readonly streams: DeficitRing<StreamQueue>;
+
+  constructor(round: () => number) {
+    this.streams = new DeficitRing(quantum, round);
+  }
+
   headCost(): number | undefined {
     return this.streams.pick()?.headCost();
   }
@@ -205,6 +210,8 @@ export class Lanes {
     return this.#now() < this.#sharedUntilMs ? limits.sharedGroupEntries : limits.groupEntries;
   }
 
+  readonly #streamsRound = (): number => groupsOfRound * this.#mostEntries();
+
   #noteTenant(tenant: string): void {
     if (tenant !== this.#lastTenant && this.#lastTenant !== undefined)
       this.#sharedUntilMs = this.#now() + sharedForMs;
@@ -221,7 +228,7 @@ export class Lanes {
   /** It may still stand in a lower ring, where it is then found empty. */
   #schedule(queue: StreamQueue): void {
     const tenants = this.#tenants[queue.lane];
-    const tenant = tenants.get(queue.tenant) ?? new TenantQueue();
+    const tenant = tenants.get(queue.tenant) ?? new TenantQueue(this.#streamsRound);
     tenants.set(queue.tenant, tenant);
     tenant.streams.add(queue);
     this.#rings[queue.lane].add(tenant);

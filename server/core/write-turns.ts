@@ -3,8 +3,8 @@
  * catches up, of whom many have room at once, would write dozens of them in one turn of the event loop, while commits and those who
  * follow live wait. So one reader writes in each turn, in the order of asking, and everything else has its turn between two.
  *
- * Those who follow live come first: for each write to one of them history rests afterwards, as long as its own pages took at most. So
- * it has half of the thread beside a thousand readers who get fifty events a second, and nearly all beside one.
+ * Those who follow live come first: for each write to one of them history owes a rest. It takes it after a page, no longer than the turn
+ * of that page took. So beside a thousand readers who get fifty events a second every other turn is free of it, and nearly none beside one.
  */
 import type { Clock } from "./clock.ts";
 import { Fifo } from "./fifo.ts";
@@ -12,7 +12,7 @@ import { Fifo } from "./fifo.ts";
 /** How long history rests for each write to who follows live: the two or three times that it takes. */
 const restMsOfEach = 0.02;
 
-/** So much rest is owed at most, and taken at once. */
+/** So much rest is owed at most, and so taken at once. */
 const longestRestMs = 50;
 
 interface Waiting {

@@ -351,6 +351,18 @@ describe("fairness", () => {
     expect(streamsOf(takeGroup(lanes))).toEqual({ calm: 100, busy: 900 });
   });
 
+  test("where other tenants write and groups are small, it waits no longer", () => {
+    const lanes = new Lanes(() => 0);
+    for (let i = 0; i < 10_000; i++) lanes.offer(command("busy"), none);
+    for (let i = 0; i < 100; i++) lanes.offer(command("calm"), none);
+    lanes.offer(command("other", { tenant: "other" }), none);
+    expect(streamsOf([...takeGroup(lanes), ...takeGroup(lanes)])).toMatchObject({
+      busy: 399,
+      calm: 100,
+      other: 1,
+    });
+  });
+
   test("of few streams a group takes some, and leaves others to one that goes beside it", () => {
     const lanes = new Lanes(() => 0);
     for (let i = 0; i < 4000; i++) lanes.offer(command(`${i % 8}`), none);
