@@ -141,7 +141,7 @@ const program = new Command("bench")
   .action(bench);
 withExamples(
   program,
-  ["npm run bench", "everything, about half an hour, on a machine that does nothing else"],
+  ["npm run bench", "everything, about an hour, on a machine that does nothing else"],
   ["npm run bench -- --quick", "a look"],
   ["npm run bench -- --cases replay --profile", "where the server's time goes in a replay"],
   ["npm run bench -- --goals --stored 10000000", "the figures to reach, and whether they are"],
